@@ -1,0 +1,1 @@
+"""The heart of Holdfast: scripts, keys, outcomes, bookings, sales, journal. Imports no sibling."""

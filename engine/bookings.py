@@ -1,0 +1,285 @@
+"""Bookings: hold, read, extend, confirm, complete, cancel, expire, evict. One script each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine import limits
+from engine.calls import Caller, Reply
+from engine.crypto import Vault
+from engine.keys import Keys, new_booking_id
+from engine.outcomes import Outcome
+from engine.types import Booking, CancelReason, Contact, LineRequest, RateLimit, pack_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a call on a booking.
+
+    `booking` is the booking as it is now, or as first answered where `replayed`; None where the
+    outcome has none. `item_id` names the item that a refusal is about.
+    """
+
+    outcome: Outcome
+    booking: Booking | None = None
+    replayed: bool = False
+    item_id: str | None = None
+    retry_after_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedBooking:
+    """A booking as PostgreSQL has it, with the sequence of the entry that made it so."""
+
+    booking: Booking
+    contact: bytes | None
+    sequence: int
+
+
+class Archive(Protocol):
+    """Where bookings are that have left Redis."""
+
+    async def booking(self, booking_id: str) -> ArchivedBooking | None:
+        """Find a booking; None where there never was one. Raises `Unavailable`."""
+
+
+class Bookings:
+    """The booking operations of an engine."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        keys: Keys,
+        vault: Vault,
+        rate_limit: RateLimit | None,
+        max_backlog_entries: int,
+        archive: Archive | None,
+    ) -> None:
+        self._caller = caller
+        self._keys = keys
+        self._vault = vault
+        self._rate_limit = rate_limit
+        self._max_backlog_entries = max_backlog_entries
+        self._archive = archive
+
+    async def reserve(
+        self,
+        sale_id: str,
+        customer_id: str,
+        lines: Sequence[LineRequest],
+        key: str,
+        *,
+        contact: Contact | None = None,
+        limited: bool = True,
+        trace: str = "",
+    ) -> Answer:
+        """Hold stock for a customer: all lines or none.
+
+        Args:
+            key: the idempotency key; its scope is the customer and the sale.
+            limited: whether the customer's rate limit applies.
+            trace: a W3C traceparent for the journal.
+
+        Outcomes: `held`, `replayed`, `idempotency_key_reused`, `rate_limited`, `backlog_full`,
+        `due_backlog`, `unknown_sale`, `unknown_item`, `sale_not_open`, `sale_closed`,
+        `booking_limit`, `amount_too_large`, `customer_limit`, `sold_out`.
+        """
+        partition = self._keys.partition_of_sale(sale_id)
+        booking_id = new_booking_id(partition)
+        wanted = ",".join(f"{line.item_id}:{line.quantity}" for line in lines)
+        email, phone = (contact.email, contact.phone) if contact else (None, None)
+        rate = self._rate_limit if limited else None
+        arguments: list[bytes | str | int] = [
+            booking_id,
+            sale_id,
+            customer_id,
+            key,
+            self._vault.fingerprint(wanted, repr(email), repr(phone)),
+            limits.IDEMPOTENCY_TTL_MS,
+            rate.interval_us if rate else 0,
+            rate.interval_us * rate.burst if rate else 0,
+            self._max_backlog_entries,
+            limits.MAX_DUE_SCANNED,
+            limits.MAX_TAKEN_BACK_PER_RESERVE,
+            limits.MAX_INTEGER,
+            self._vault.encrypt(contact) if contact and (email or phone) else b"",
+            trace,
+        ]
+        for line in lines:
+            arguments += (line.item_id, line.quantity)
+        for _ in range(limits.MAX_RESERVE_ROUNDS):
+            reply = await self._caller.run("reserve", partition, *arguments)
+            if reply.outcome is not Outcome.DUE_BACKLOG:
+                break
+            # More holds are due than one reserve may take back: help the sweeper, look again.
+            await self.expire(sale_id)
+        match reply.outcome:
+            case Outcome.HELD:
+                return Answer(Outcome.HELD, Booking.from_json(reply.text()))
+            case Outcome.REPLAYED:
+                booking = Booking.from_json(reply.text())
+                # Our own repetition after a lost reply is not the customer's.
+                first = booking.booking_id == booking_id
+                return Answer(Outcome.HELD if first else Outcome.REPLAYED, booking, not first)
+            case Outcome.RATE_LIMITED:
+                return Answer(reply.outcome, retry_after_ms=int(reply.text()))
+            case _:
+                return Answer(reply.outcome, item_id=reply.text() or None)
+
+    async def get(self, booking_id: str, customer_id: str | None = None) -> Answer:
+        """Read a booking, from Redis or from the archive: `found` or `absent`.
+
+        A hold whose deadline has passed is expired first, so that it never reads as live.
+        With `customer_id`, another customer's booking is `absent`.
+        """
+        partition = self._keys.partition_of_booking(booking_id)
+        if partition is None:
+            return Answer(Outcome.ABSENT)
+        arguments = (booking_id, customer_id or "")
+        reply = await self._caller.run("get_booking", partition, *arguments)
+        if reply.outcome is Outcome.FOUND and reply.values[1]:
+            await self.expire(Booking.from_json(reply.text()).sale_id)
+            reply = await self._caller.run("get_booking", partition, *arguments)
+        if reply.outcome is Outcome.FOUND:
+            return Answer(Outcome.FOUND, Booking.from_json(reply.text()))
+        archived = await self._archive.booking(booking_id) if self._archive else None
+        if archived is None or customer_id not in (None, archived.booking.customer_id):
+            return Answer(Outcome.ABSENT)
+        return Answer(Outcome.FOUND, archived.booking)
+
+    async def extend(
+        self, booking_id: str, customer_id: str | None = None, trace: str = ""
+    ) -> Answer:
+        """Lengthen a live hold, once, to the sale's `hold_ms` from now.
+
+        Outcomes: `extended`, `unchanged` (it was before), `absent`, `hold_expired`,
+        `invalid_state`, `sale_closed`.
+        """
+        return await self._change("extend", booking_id, customer_id or "", trace)
+
+    async def cancel(
+        self,
+        booking_id: str,
+        reason: CancelReason,
+        customer_id: str | None = None,
+        trace: str = "",
+    ) -> Answer:
+        """Cancel a booking in `PENDING` or `CONFIRMED`; its units are available at once.
+
+        Outcomes: `cancelled`, `unchanged` (it was before), `absent`, `invalid_state`.
+        """
+        return await self._change("cancel", booking_id, customer_id or "", reason, trace)
+
+    async def confirm(
+        self, booking_id: str, customer_id: str, key: str, trace: str = ""
+    ) -> Answer:
+        """Turn a hold whose total is 0 into a sale; the key's scope is customer and booking.
+
+        Outcomes: `confirmed`, `replayed`, `idempotency_key_reused`, `absent`, `hold_expired`,
+        `invalid_state`, `payment_required`.
+        """
+        fingerprint = self._vault.fingerprint("confirm")
+        return await self._change(
+            "confirm",
+            booking_id,
+            customer_id,
+            key,
+            fingerprint,
+            limits.IDEMPOTENCY_TTL_MS,
+            trace,
+        )
+
+    async def complete(self, booking_id: str, trace: str = "") -> Answer:
+        """Mark a confirmed booking as used up.
+
+        Outcomes: `completed`, `unchanged` (it was before), `absent`, `invalid_state`.
+        """
+        return await self._change("complete", booking_id, trace)
+
+    async def expire(self, sale_id: str) -> int:
+        """End due holds of one sale, at most `MAX_EXPIRED_PER_CALL`; answers how many."""
+        partition = self._keys.partition_of_sale(sale_id)
+        reply = await self._caller.run("expire", partition, sale_id, limits.MAX_EXPIRED_PER_CALL)
+        return int(reply.text())
+
+    async def sweep(self, partition: int, limit: int) -> int:
+        """End due holds of a partition's sales, about `limit` at the most; answers how many."""
+        reply = await self._caller.run("due", partition, limit)
+        expired = 0
+        for sale_id in reply.values[0]:
+            while expired < limit:
+                count = await self.expire(sale_id.decode())
+                expired += count
+                if count < limits.MAX_EXPIRED_PER_CALL:
+                    break
+        return expired
+
+    async def evict(self, partition: int, cursor: int, before_ms: int, limit: int) -> int:
+        """Remove bookings that finished before `before_ms` and that PostgreSQL has up to `cursor`.
+
+        Each leaves a tombstone; answers how many left.
+        """
+        reply = await self._caller.run(
+            "evict", partition, cursor, before_ms, limit, limits.TOMBSTONE_TTL_MS
+        )
+        return int(reply.text())
+
+    async def _change(self, name: str, booking_id: str, *arguments: str | int) -> Answer:
+        """Run a script that changes one booking, bringing it back from the archive if it left."""
+        partition = self._keys.partition_of_booking(booking_id)
+        if partition is None:
+            return Answer(Outcome.ABSENT)
+        reply = await self._caller.run(name, partition, booking_id, *arguments)
+        if reply.outcome in (Outcome.ABSENT, Outcome.EVICTED) and await self._load(
+            partition, booking_id
+        ):
+            reply = await self._caller.run(name, partition, booking_id, *arguments)
+        return _answer(reply)
+
+    async def _load(self, partition: int, booking_id: str) -> bool:
+        """Bring a booking back from the archive; False where there is none."""
+        archived = await self._archive.booking(booking_id) if self._archive else None
+        if archived is None:
+            return False
+        booking = archived.booking
+        fields: dict[str, str | int] = {
+            "sale_id": booking.sale_id,
+            "customer_id": booking.customer_id,
+            "status": booking.status,
+            "lines": pack_lines(booking.lines),
+            "amount": booking.amount,
+            "currency": booking.currency,
+            "hold_expires_ms": booking.hold_expires_ms,
+            "created_ms": booking.created_ms,
+            "updated_ms": booking.updated_ms,
+            "extended": int(booking.extended),
+        }
+        if booking.cancel_reason:
+            fields["cancel_reason"] = booking.cancel_reason
+        flat = [part for pair in fields.items() for part in pair]
+        await self._caller.run(
+            "load",
+            partition,
+            booking_id,
+            booking.version,
+            archived.contact or b"",
+            archived.sequence,
+            *flat,
+        )
+        return True
+
+
+def _answer(reply: Reply) -> Answer:
+    if reply.outcome in (
+        Outcome.ABSENT,
+        Outcome.EVICTED,
+        Outcome.IDEMPOTENCY_KEY_REUSED,
+    ):
+        absent = reply.outcome is Outcome.EVICTED
+        return Answer(Outcome.ABSENT if absent else reply.outcome)
+    booking = Booking.from_json(reply.text())
+    # Only a repetition of ours can be told from the customer's by its number of attempts.
+    replayed = reply.outcome is Outcome.REPLAYED and reply.attempts == 1
+    return Answer(reply.outcome, booking, replayed)

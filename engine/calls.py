@@ -1,0 +1,160 @@
+"""Runs a script on a partition: the fence's arguments, the error table, the bounded retry.
+
+Rule 6: a time-out is not an answer. Every script recognises an operation it has done, so that a
+call whose outcome is unknown may be sent again as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+from engine.errors import Fenced, Overloaded, ScriptError, Unavailable
+from engine.keys import Keys
+from engine.limits import CALL_TIMEOUT_MS, MAX_CALL_ATTEMPTS
+from engine.outcomes import Outcome
+from engine.partitions import Partitions
+from engine.pipeline import Pipeline
+from engine.scripts import Script, load_script
+
+NOT_EXECUTED: Final = (
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "MOVED",
+    "ASK",
+    "TRYAGAIN",
+    "CLUSTERDOWN",
+    "BUSY",
+    "NOREPLICAS",
+    "MISCONF",
+    "NOAUTH",
+    "NOPERM",
+)
+"""First words of errors that say: nothing was run. All of them may pass by themselves."""
+
+JOURNAL_AHEAD: Final = "equal or smaller than the target stream top item"
+"""XADD's refusal of a sequence that the journal already has: meta is older than its journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a script answered, and how many times it was sent."""
+
+    outcome: Outcome
+    values: Sequence[Any]
+    attempts: int
+
+    def text(self, at: int = 0) -> str:
+        """A value as text."""
+        value: bytes = self.values[at]
+        return value.decode()
+
+
+class Caller:
+    """Runs scripts by name."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        keys: Keys,
+        partitions: Partitions,
+        refresh: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._pipeline = pipeline
+        self._keys = keys
+        self._partitions = partitions
+        self._refresh = refresh
+
+    async def run(self, name: str, partition: int, *args: bytes | str | int) -> Reply:
+        """Run a script.
+
+        Raises:
+            Unavailable: the outcome is not known, after `MAX_CALL_ATTEMPTS`.
+            Overloaded: nothing was tried.
+            Fenced: the partition waits for its operator; nothing was tried.
+        """
+        script = load_script(name)
+        attempt = 0
+        refreshed = False
+        give_up = asyncio.get_running_loop().time() + CALL_TIMEOUT_MS / 1000
+        while True:
+            attempt += 1
+            try:
+                generation, seen = self._partitions.arguments(partition)
+                raw = await self._pipeline.run(
+                    script, self._keys.meta(partition), (generation, seen, *args)
+                )
+                reply = self._read(script, partition, generation, raw, attempt)
+            except (Unavailable, ResponseError) as error:
+                unknown = _judge(error, partition)
+                late = asyncio.get_running_loop().time() >= give_up
+                if late or attempt >= MAX_CALL_ATTEMPTS:
+                    raise unknown from error
+                await asyncio.sleep(random.uniform(0.5, 1.5) * 0.02 * 4 ** (attempt - 1))
+                continue
+            except Fenced as fenced:
+                if fenced.reason == "sequence":
+                    await self._close(partition)
+                    raise
+                # A rebuild gave the partition a new generation, or the first start came after
+                # this process did: PostgreSQL knows.
+                if refreshed or fenced.reason not in ("generation", "meta_missing"):
+                    raise
+                refreshed = True
+                before = self._partitions.floor(partition).generation
+                await self._refresh()
+                if self._partitions.floor(partition).generation == before:
+                    raise
+                continue
+            return reply
+
+    def _read(
+        self, script: Script, partition: int, generation: int, raw: Any, attempts: int
+    ) -> Reply:
+        word = raw[0].decode()
+        if word not in script.outcomes:
+            raise ScriptError(f"lua/{script.name}.lua answered {word}, unnamed in its header")
+        if word == Outcome.FENCED:
+            raise Fenced(partition, raw[2].decode())
+        self._partitions.saw(partition, generation, raw[1])
+        return Reply(Outcome(word), raw[2:], attempts)
+
+    async def _close(self, partition: int) -> None:
+        """Fence a partition for everybody: this process has proof that Redis lost entries.
+
+        Another process that has seen less would go on selling on the older copy.
+        """
+        generation, seen = self._partitions.arguments(partition)
+        script = load_script("fence")
+        try:
+            await self._pipeline.run(
+                script, self._keys.meta(partition), (generation, seen, "sequence")
+            )
+        except (Unavailable, Overloaded, ResponseError):
+            # The next call that is refused tries again.
+            return
+
+
+def _judge(error: Exception, partition: int) -> Exception:
+    """Say what an error means for the call: unknown, not tried, or a broken partition.
+
+    Raises:
+        Overloaded, Fenced, ScriptError: final for this call.
+    """
+    if isinstance(error, Unavailable):
+        return error
+    text = str(error)
+    if isinstance(error, OutOfMemoryError):
+        # The script is not `allow-oom` and the server is at `maxmemory`: nothing was run (rule 8).
+        raise Overloaded("Redis is at its memory limit") from error
+    if JOURNAL_AHEAD in text:
+        raise Fenced(partition, "journal_ahead") from error
+    if text.startswith(NOT_EXECUTED) or type(error) is not ResponseError:
+        return Unavailable(f"Redis: {text}")
+    raise ScriptError(text) from error

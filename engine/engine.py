@@ -1,0 +1,160 @@
+"""The engine: everything that sells stock, without HTTP and without PostgreSQL.
+
+    async with await Engine.open(EngineOptions(redis_url=…, data_keys=(…,))) as engine:
+        answer = await engine.bookings.reserve("gig", "ann", [LineRequest("seat", 2)], key)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from engine.bookings import Archive, Bookings
+from engine.calls import Caller
+from engine.connections import check_durability, client, connector
+from engine.crypto import Vault
+from engine.errors import Unavailable
+from engine.journal import Journal
+from engine.keys import Keys
+from engine.partitions import FloorSource, Partitions
+from engine.pipeline import Pipeline, Replicas
+from engine.rate_limit import RateLimiter
+from engine.sales import Sales
+from engine.settings import Durability, EngineOptions
+
+
+class Engine:
+    """Sales, bookings and journal over one Redis. Open it with `Engine.open`."""
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        redis: Redis,
+        archive: Archive | None,
+        floors: FloorSource | None,
+    ) -> None:
+        self.keys = Keys(options.partitions)
+        self.partitions = Partitions(options.partitions)
+        self.vault = Vault(options.data_keys)
+        self._options = options
+        self._redis = redis
+        self._floors = floors
+        self._refreshing: asyncio.Task[None] | None = None
+        replicas = None
+        if options.durability is Durability.REPLICA:
+            replicas = Replicas(options.min_replicas, self.keys.key("beat", 0))
+        self._connect = connector(options.redis_url)
+        self._pipeline = Pipeline(
+            self._connect, replicas=replicas, on_reconnect=self.refresh_floors
+        )
+        caller = Caller(self._pipeline, self.keys, self.partitions, self.refresh_floors)
+        self.sales = Sales(caller, self.keys)
+        self.bookings = Bookings(
+            caller,
+            self.keys,
+            self.vault,
+            options.rate_limit,
+            options.max_backlog_entries,
+            archive,
+        )
+        self.rate_limit = RateLimiter(caller, options.rate_limit)
+        self.journal = Journal(caller, self.keys, self.partitions, redis)
+
+    @classmethod
+    async def open(
+        cls,
+        options: EngineOptions,
+        *,
+        archive: Archive | None = None,
+        floors: FloorSource | None = None,
+    ) -> Engine:
+        """Connect, refuse a server that is too weak, learn where the partitions stand.
+
+        Args:
+            archive: finds bookings that have left Redis.
+            floors: asks PostgreSQL how far each partition must be; without it, or while it is
+                away, what Redis says of itself is believed.
+
+        Raises:
+            WeakDurability: the server keeps less than `options.durability` promises.
+            Unavailable: Redis does not answer.
+        """
+        engine = cls(options, await client(options.redis_url), archive, floors)
+        try:
+            transport = await engine._connect()
+            try:
+                await check_durability(transport, options.durability)
+            finally:
+                await transport.close()
+            await engine.refresh_floors()
+            await engine._believe_redis()
+        except (OSError, RedisError) as error:
+            await engine.close()
+            raise Unavailable(f"Redis does not answer: {error}") from error
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
+
+    async def initialise(self) -> None:
+        """First start of every partition, for those who embed the engine without PostgreSQL.
+
+        Not after a loss of Redis's data: it would open an emptied sale for selling again.
+        """
+        for partition in range(len(self.partitions)):
+            await self.journal.initialise(partition)
+
+    async def refresh_floors(self) -> None:
+        """Ask PostgreSQL for the floors; while it is away, what was known stays known."""
+        if self._floors is None:
+            return
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh())
+        await asyncio.shield(self._refreshing)
+
+    async def _refresh(self) -> None:
+        assert self._floors is not None
+        try:
+            floors = await self._floors()
+        except Unavailable:
+            return
+        for partition, floor in floors.items():
+            if partition < len(self.partitions):
+                self.partitions.observe(partition, floor.generation, floor.sequence)
+
+    async def _believe_redis(self) -> None:
+        """Take from Redis where the partitions stand of which nobody else told anything."""
+        for status in await self.journal.statuses():
+            unknown = self.partitions.floor(status.partition).generation == 0
+            if unknown and status.generation is not None:
+                self.partitions.observe(status.partition, status.generation, status.sequence)
+
+    async def ping(self) -> None:
+        """Raises `Unavailable` where Redis does not answer."""
+        try:
+            pong: Any = await self._redis.ping()
+        except (OSError, RedisError) as error:
+            raise Unavailable(f"Redis: {error}") from error
+        assert pong
+
+    async def close(self) -> None:
+        """Drop the connections."""
+        await self._pipeline.close()
+        if self._refreshing is not None:
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+        await self._redis.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

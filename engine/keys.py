@@ -1,0 +1,237 @@
+"""The one place that spells Redis key names.
+
+`FAMILIES` says what each key holds, its type, who writes it and how long it lives. The Lua
+functions that scripts use (`key_booking(booking_id)` and so on) are generated from it by
+`lua_source`, so that Lua and Python cannot disagree, and `lua/README.md` carries the same table.
+
+All keys of a partition start with `hf:{tag}:`, so that they share a Cluster slot. Tags are
+chosen so that the slots of P partitions spread evenly over the 16,384.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+from redis.crc import key_slot
+
+from engine.limits import MAX_PARTITIONS
+
+SLOTS: Final = 16_384
+HASH_FUNCTION: Final = "crc32"
+"""Recorded at first start with the number of partitions; another value is refused."""
+
+_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One kind of key of a partition."""
+
+    name: str
+    """Also the literal that follows the tag."""
+    parts: tuple[str, ...]
+    """What the name is completed with, in order, separated by colons; the last may hold any byte."""
+    type: str
+    holds: str
+    written_by: str
+    lives: str
+
+
+FAMILIES: Final = (
+    Family(
+        "meta",
+        (),
+        "hash",
+        "generation, sequence, last_ms, partitions, hash_function, drained, fenced",
+        "init_partition creates it, nobody else; every entry moves sequence and last_ms",
+        "for ever; its absence is a fence",
+    ),
+    Family(
+        "journal",
+        (),
+        "stream",
+        "entries `<sequence>-0`, one field `entry`: a JSON object",
+        "every script that changes state",
+        "trimmed some minutes behind PostgreSQL's cursor",
+    ),
+    Family(
+        "sales",
+        (),
+        "zset",
+        "sale ids, all scored 0, so that they can be paged by name",
+        "put_sale",
+        "as long as the sale",
+    ),
+    Family(
+        "due",
+        (),
+        "zset",
+        "sale ids by a time not later than their earliest deadline, in ms",
+        "reserve adds, expire repairs",
+        "while the sale has holds",
+    ),
+    Family(
+        "finished",
+        (),
+        "zset",
+        "ids of bookings without a deadline, by the time they last changed, in ms",
+        "confirm, cancel, complete, expire, load",
+        "until evicted",
+    ),
+    Family(
+        "sale",
+        ("sale_id",),
+        "hash",
+        "definition (JSON), opens_ms, closes_ms, hold_ms, max_units_per_customer, currency, "
+        "version, created_ms, updated_ms, operation, outcome",
+        "put_sale",
+        "as long as the sale",
+    ),
+    Family(
+        "stock",
+        ("sale_id",),
+        "hash",
+        "per item `<item>:available`, `:held`, `:sold`, `:unit_price`, `:max_per_booking`",
+        "put_sale, and every script that moves units",
+        "as long as the sale",
+    ),
+    Family(
+        "customers",
+        ("sale_id",),
+        "hash",
+        "units held and sold per customer id",
+        "every script that moves units",
+        "as long as the sale",
+    ),
+    Family(
+        "deadlines",
+        ("sale_id",),
+        "zset",
+        "ids of bookings in PENDING by their deadline, in ms",
+        "reserve, extend; removed by confirm, cancel, expire",
+        "while the sale has holds",
+    ),
+    Family(
+        "booking",
+        ("booking_id",),
+        "hash",
+        "the booking's fields, and the sequence of the last entry that changed it",
+        "every script that changes a booking; load",
+        "until evicted",
+    ),
+    Family(
+        "contact",
+        ("booking_id",),
+        "string",
+        "encrypted contact data",
+        "reserve; load",
+        "until evicted or forgotten",
+    ),
+    Family(
+        "tombstone",
+        ("booking_id",),
+        "string",
+        "the version that an evicted booking had",
+        "evict",
+        "an hour",
+    ),
+    Family(
+        "idempotency",
+        ("operation", "scope_id", "key", "customer_id"),
+        "string",
+        "fingerprint, a space, the booking as first answered (JSON)",
+        "reserve, confirm",
+        "24 hours",
+    ),
+    Family(
+        "rate",
+        ("customer_id",),
+        "string",
+        "theoretical arrival time of the customer's next conforming call, in us",
+        "reserve, rate_limit",
+        "until the bucket is full again",
+    ),
+    Family(
+        "beat",
+        (),
+        "string",
+        "a counter written before each WAIT, so that the connection has something to wait for",
+        "the engine, in durability `replica`",
+        "for ever",
+    ),
+)
+
+FAMILY: Final = {family.name: family for family in FAMILIES}
+
+
+def partition_tag(partition: int, partitions: int) -> str:
+    """The hash tag of a partition: the first candidate in its even share of the slots.
+
+    It names the number of partitions too, so that a process started with another number finds
+    no meta key and is fenced, instead of looking for a sale where it was never put.
+    """
+    low = partition * SLOTS // partitions
+    high = (partition + 1) * SLOTS // partitions
+    candidate = 0
+    while True:
+        tag = f"{partitions:x}.{partition:x}.{candidate:x}"
+        if low <= key_slot(tag.encode()) < high:
+            return tag
+        candidate += 1
+
+
+def lua_source(names: list[str]) -> str:
+    """Lua functions `key_<family>(…)` for the named families, derived from KEYS[1], the meta key."""
+    lines = ["local key_prefix = string.sub(KEYS[1], 1, -5)"]
+    for name in names:
+        parts = FAMILY[name].parts
+        body = " .. ':' .. ".join(parts)
+        expression = f"key_prefix .. '{name}:' .. {body}" if parts else f"key_prefix .. '{name}'"
+        lines.append(f"local function key_{name}({', '.join(parts)}) return {expression} end")
+    return "\n".join(lines)
+
+
+class Keys:
+    """Names of keys and partitions for one number of partitions."""
+
+    def __init__(self, partitions: int) -> None:
+        if not 1 <= partitions <= MAX_PARTITIONS:
+            raise ValueError(f"partitions must be 1 to {MAX_PARTITIONS}, not {partitions}")
+        self.partitions = partitions
+        self._prefixes = tuple(
+            f"hf:{{{partition_tag(partition, partitions)}}}:" for partition in range(partitions)
+        )
+        self._metas = tuple(f"{prefix}meta".encode() for prefix in self._prefixes)
+
+    def meta(self, partition: int) -> bytes:
+        """KEYS[1] of every script."""
+        return self._metas[partition]
+
+    def key(self, family: str, partition: int, *parts: str) -> str:
+        """The full name of a key, for tests, tools and reads outside scripts."""
+        if len(parts) != len(FAMILY[family].parts):
+            raise ValueError(f"{family} takes {FAMILY[family].parts}, not {parts}")
+        return self._prefixes[partition] + ":".join((family, *parts))
+
+    def partition_of_sale(self, sale_id: str) -> int:
+        """The partition that a sale lives in: CRC-32 of its id, modulo P."""
+        return zlib.crc32(sale_id.encode()) % self.partitions
+
+    def partition_of_booking(self, booking_id: str) -> int | None:
+        """The partition that a booking's id names; None where there is no such partition."""
+        try:
+            partition = int(booking_id[:3], 16)
+        except ValueError:
+            return None
+        return partition if partition < self.partitions else None
+
+
+def new_booking_id(partition: int) -> str:
+    """A fresh id: the partition in three hex digits, then a ULID (time-ordered, 80 random bits)."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    ulid = "".join([_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5)])
+    return f"{partition:03x}{ulid}"

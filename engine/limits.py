@@ -1,0 +1,68 @@
+"""Every bound of the system in one place, units in the names, relations asserted below.
+
+A request that passes a bound is refused with `invalid_request` and the path of the fault;
+a bound on work done inside (batches, scans, attempts) makes the work come in slices.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_INTEGER: Final = 2**53 - 1
+"""Largest integer that Lua's doubles and JSON readers keep exact."""
+
+ID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
+CURRENCY_PATTERN: Final = r"^[A-Z]{3}$"
+BOOKING_ID_PATTERN: Final = r"^[0-9a-f]{3}[0-9A-HJKMNP-TV-Z]{26}$"
+"""Three hex digits of partition, then a ULID: 48 bits of milliseconds, 80 random bits."""
+
+# What a request may carry.
+MAX_BODY_BYTES: Final = 64 * 1024
+MAX_NAME_CHARS: Final = 200
+MAX_LINES: Final = 50
+MAX_QUANTITY: Final = 1_000
+MAX_ITEMS_PER_SALE: Final = 500
+MAX_UNIT_PRICE: Final = MAX_INTEGER
+MAX_CAPACITY: Final = MAX_INTEGER
+MIN_HOLD_SECONDS: Final = 1
+DEFAULT_HOLD_SECONDS: Final = 300
+MAX_HOLD_SECONDS: Final = 7 * 24 * 3600
+MAX_EMAIL_CHARS: Final = 254
+MAX_PHONE_CHARS: Final = 20
+MAX_PAGE_ROWS: Final = 200
+DEFAULT_PAGE_ROWS: Final = 50
+MAX_CURSOR_CHARS: Final = 512
+MAX_TRACE_CHARS: Final = 64
+MAX_EPOCH_MS: Final = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z, the last instant RFC 3339 can write."""
+
+# How long things are kept.
+IDEMPOTENCY_TTL_MS: Final = 24 * 3600 * 1000
+FINISHED_RETENTION_MS: Final = 10 * 60 * 1000
+TOMBSTONE_TTL_MS: Final = 60 * 60 * 1000
+JOURNAL_KEPT_BEHIND_CURSOR_MS: Final = 5 * 60 * 1000
+
+# How much one step does.
+MAX_PARTITIONS: Final = 4096
+DEFAULT_PARTITIONS: Final = 16
+MAX_TAKEN_BACK_PER_RESERVE: Final = 64
+MAX_DUE_SCANNED: Final = 256
+MAX_EXPIRED_PER_CALL: Final = 64
+MAX_EVICTED_PER_CALL: Final = 256
+MAX_CALLS_PER_BATCH: Final = 256
+MAX_BATCHES_IN_FLIGHT: Final = 4
+MAX_CALLS_WAITING: Final = 20_000
+MAX_DRAIN_ENTRIES: Final = 4_000
+MAX_BACKLOG_ENTRIES: Final = 1_000_000
+MAX_CALL_ATTEMPTS: Final = 3
+MAX_RESERVE_ROUNDS: Final = 8
+CALL_TIMEOUT_MS: Final = 5_000
+CONNECT_TIMEOUT_MS: Final = 2_000
+
+assert MAX_LINES * MAX_QUANTITY < MAX_INTEGER
+assert MAX_TAKEN_BACK_PER_RESERVE <= MAX_DUE_SCANNED
+assert MAX_EXPIRED_PER_CALL <= MAX_DUE_SCANNED
+assert MAX_DRAIN_ENTRIES < MAX_BACKLOG_ENTRIES
+assert JOURNAL_KEPT_BEHIND_CURSOR_MS < FINISHED_RETENTION_MS, "an evicted booking is long drained"
+assert CALL_TIMEOUT_MS < TOMBSTONE_TTL_MS, "a slow load ends before its tombstone does"
+assert MAX_PARTITIONS <= 16**3, "a booking id spells its partition in three hex digits"

@@ -1,0 +1,197 @@
+"""Gathers the calls of one event-loop tick into one write per Redis node.
+
+A hundred requests that arrive together cost one write and one fsync instead of a hundred. A
+bounded number of batches is in flight, each on a connection of its own; calls that come meanwhile
+form the next batch. A caller that is cancelled harms nobody: its reply is read and dropped, since
+the batch is carried by the connection's task and not by the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
+
+from engine.connections import Command, Connect, Transport
+from engine.errors import Overloaded, Unavailable
+from engine.limits import (
+    CALL_TIMEOUT_MS,
+    CONNECT_TIMEOUT_MS,
+    MAX_BATCHES_IN_FLIGHT,
+    MAX_CALLS_PER_BATCH,
+    MAX_CALLS_WAITING,
+)
+from engine.scripts import Script
+
+
+@dataclass(slots=True)
+class _Call:
+    """One script run that waits for its reply."""
+
+    script: Script
+    key: bytes
+    args: Sequence[bytes | str | int]
+    future: asyncio.Future[Any]
+
+    def by_digest(self) -> Command:
+        return ("EVALSHA", self.script.sha1, 1, self.key, *self.args)
+
+    def by_text(self) -> Command:
+        return ("EVAL", self.script.text, 1, self.key, *self.args)
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """Durability `replica`: how many must have a batch before it is answered, and how to ask."""
+
+    count: int
+    beat_key: str
+    timeout_ms: int = CALL_TIMEOUT_MS // 2
+
+
+class Pipeline:
+    """Script runs on one Redis node."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        replicas: Replicas | None = None,
+        on_reconnect: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._connect = connect
+        self._replicas = replicas
+        self._on_reconnect = on_reconnect
+        self._waiting: deque[_Call] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._links: list[asyncio.Task[None]] = []
+        self._wake_scheduled = False
+        self._closed = False
+
+    async def run(self, script: Script, key: bytes, args: Sequence[bytes | str | int]) -> Any:
+        """Run a script with one key and answer its raw reply.
+
+        Raises:
+            Unavailable: the outcome is not known.
+            Overloaded: too many calls wait; nothing was tried.
+            redis.exceptions.ResponseError: the server refused the call (`engine.calls` reads it).
+        """
+        if self._closed:
+            raise Overloaded("the engine is closed")
+        if len(self._waiting) >= MAX_CALLS_WAITING:
+            raise Overloaded("too many calls wait for Redis")
+        loop = asyncio.get_running_loop()
+        if not self._links:
+            self._links = [loop.create_task(self._carry()) for _ in range(MAX_BATCHES_IN_FLIGHT)]
+        call = _Call(script, key, args, loop.create_future())
+        self._waiting.append(call)
+        if not self._wake_scheduled:
+            # At the end of this tick, so that every call made in it leaves in one write.
+            self._wake_scheduled = True
+            loop.call_soon(self._wake)
+        return await call.future
+
+    def _wake(self) -> None:
+        self._wake_scheduled = False
+        while self._idle:
+            link = self._idle.popleft()
+            if not link.done():
+                link.set_result(None)
+                return
+
+    def _take(self) -> list[_Call]:
+        batch: list[_Call] = []
+        while self._waiting and len(batch) < MAX_CALLS_PER_BATCH:
+            call = self._waiting.popleft()
+            if not call.future.done():
+                batch.append(call)
+        return batch
+
+    async def _carry(self) -> None:
+        """One connection's life: take a batch, exchange it, hand the replies out, again."""
+        transport: Transport | None = None
+        connected_before = False
+        try:
+            while True:
+                batch = self._take()
+                if not batch:
+                    idle = asyncio.get_running_loop().create_future()
+                    self._idle.append(idle)
+                    await idle
+                    continue
+                if self._waiting:
+                    self._wake()
+                try:
+                    if transport is None:
+                        if connected_before and self._on_reconnect:
+                            await self._on_reconnect()
+                        async with asyncio.timeout(CONNECT_TIMEOUT_MS / 1000):
+                            transport = await self._connect()
+                        connected_before = True
+                    async with asyncio.timeout(CALL_TIMEOUT_MS / 1000):
+                        await self._exchange(transport, batch)
+                except (OSError, TimeoutError, RedisError) as error:
+                    # Replies may still be on their way: this connection can serve nobody else.
+                    if transport is not None:
+                        with contextlib.suppress(OSError, RedisError):
+                            await transport.close()
+                    transport = None
+                    self._fail(batch, Unavailable(f"Redis: {error or type(error).__name__}"))
+                except BaseException as error:
+                    self._fail(batch, Unavailable(f"the engine stopped: {error!r}"))
+                    raise
+        finally:
+            if transport is not None:
+                with contextlib.suppress(OSError, RedisError):
+                    await transport.close()
+
+    async def _exchange(self, transport: Transport, batch: list[_Call]) -> None:
+        replies = await transport.exchange([call.by_digest() for call in batch])
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            # The cache was emptied (restart, SCRIPT FLUSH): nothing of these was run.
+            again = await transport.exchange([batch[i].by_text() for i in unknown])
+            for i, reply in zip(unknown, again, strict=True):
+                replies[i] = reply
+        if self._replicas and not all("no-writes" in call.script.flags for call in batch):
+            await self._wait_for_replicas(transport, self._replicas)
+        for call, reply in zip(batch, replies, strict=True):
+            if call.future.done():
+                continue
+            if isinstance(reply, Exception):
+                call.future.set_exception(reply)
+            else:
+                call.future.set_result(reply)
+
+    async def _wait_for_replicas(self, transport: Transport, replicas: Replicas) -> None:
+        """Hold a batch back until enough replicas have it.
+
+        WAIT counts what this very connection wrote, and a replay writes nothing: without the beat
+        it would be told at once that all is well, about writes of another connection.
+        """
+        _, acknowledged = await transport.exchange(
+            [("INCR", replicas.beat_key), ("WAIT", replicas.count, replicas.timeout_ms)]
+        )
+        if not isinstance(acknowledged, int) or acknowledged < replicas.count:
+            raise RedisConnectionError(f"{acknowledged} of {replicas.count} replicas have it")
+
+    @staticmethod
+    def _fail(batch: list[_Call], error: Exception) -> None:
+        for call in batch:
+            if not call.future.done():
+                call.future.set_exception(error)
+
+    async def close(self) -> None:
+        """Stop the connections; calls that still wait are told that the outcome is unknown."""
+        self._closed = True
+        for link in self._links:
+            link.cancel()
+        await asyncio.gather(*self._links, return_exceptions=True)
+        self._fail(list(self._waiting), Unavailable("the engine is closed"))
+        self._waiting.clear()

@@ -1,0 +1,193 @@
+"""Sales: put, read, list, and how many units are left."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from engine import limits
+from engine.calls import Caller, Reply
+from engine.keys import Keys
+from engine.outcomes import Outcome
+from engine.types import Availability, ItemDefinition, Levels, Sale, SaleDefinition, unpack_lines
+
+
+@dataclass(frozen=True, slots=True)
+class SaleAnswer:
+    """What came of a `put`. `item_id` names the item that a refusal is about."""
+
+    outcome: Outcome
+    sale: Sale | None = None
+    item_id: str | None = None
+
+
+def definition_json(definition: SaleDefinition) -> str:
+    """The definition as journal and Redis keep it: everything but the capacities.
+
+    Capacities are sums of deltas; written here too they would be a second truth.
+    """
+    return orjson.dumps(
+        {
+            "sale_id": definition.sale_id,
+            "name": definition.name,
+            "opens_ms": definition.opens_ms,
+            "closes_ms": definition.closes_ms,
+            "hold_ms": definition.hold_ms,
+            "max_units_per_customer": definition.max_units_per_customer,
+            "currency": definition.currency,
+            "items": [
+                {
+                    "item_id": item.item_id,
+                    "name": item.name,
+                    "unit_price": item.unit_price,
+                    "max_per_booking": item.max_per_booking,
+                }
+                for item in definition.items
+            ],
+        }
+    ).decode()
+
+
+def definition_of(fields: dict[str, Any], capacities: dict[str, int]) -> SaleDefinition:
+    """Read what `definition_json` wrote, with the capacities of the items by id."""
+    items = tuple(
+        ItemDefinition(
+            item_id=item["item_id"],
+            name=item["name"],
+            capacity=capacities.get(item["item_id"], 0),
+            unit_price=item["unit_price"],
+            max_per_booking=item["max_per_booking"],
+        )
+        for item in fields["items"]
+    )
+    return SaleDefinition(
+        sale_id=fields["sale_id"],
+        name=fields["name"],
+        items=items,
+        opens_ms=fields["opens_ms"],
+        closes_ms=fields["closes_ms"],
+        hold_ms=fields["hold_ms"],
+        max_units_per_customer=fields["max_units_per_customer"],
+        currency=fields["currency"],
+    )
+
+
+class Sales:
+    """The sale operations of an engine."""
+
+    def __init__(self, caller: Caller, keys: Keys) -> None:
+        self._caller = caller
+        self._keys = keys
+
+    async def put(
+        self, definition: SaleDefinition, *, operation: str | None = None, trace: str = ""
+    ) -> SaleAnswer:
+        """Create a sale or bring it to this definition, capacities included.
+
+        Args:
+            operation: names this very request, so that a repetition is recognised.
+
+        Outcomes: `created`, `updated`, `unchanged`, `sale_in_past`, `capacity_in_use`,
+        `currency_in_use`.
+        """
+        partition = self._keys.partition_of_sale(definition.sale_id)
+        arguments: list[bytes | str | int] = [
+            definition.sale_id,
+            operation or str(uuid.uuid4()),
+            definition_json(definition),
+            definition.opens_ms,
+            definition.closes_ms,
+            definition.hold_ms,
+            definition.max_units_per_customer,
+            definition.currency,
+            trace,
+        ]
+        for item in definition.items:
+            arguments += (item.item_id, item.capacity, item.unit_price, item.max_per_booking)
+        reply = await self._caller.run("put_sale", partition, *arguments)
+        if reply.outcome in (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED):
+            return SaleAnswer(reply.outcome, await self.get(definition.sale_id))
+        return SaleAnswer(reply.outcome, item_id=reply.text() or None)
+
+    async def get(self, sale_id: str) -> Sale | None:
+        """Read a sale with its levels as the books have them; None where there is none."""
+        reply = await self._read(sale_id, max_due=0)
+        if reply.outcome is not Outcome.FOUND:
+            return None
+        fields = orjson.loads(reply.values[0])
+        levels = _levels(fields, reply.values[5])
+        capacities = {level.item_id: level.capacity for level in levels}
+        return Sale(
+            definition=definition_of(fields, capacities),
+            version=int(reply.text(1)),
+            created_ms=int(reply.text(2)),
+            updated_ms=int(reply.text(3)),
+            levels=levels,
+        )
+
+    async def availability(self, sale_id: str) -> Availability | None:
+        """Levels as a buyer meets them: units of due holds count as available.
+
+        At most `MAX_DUE_SCANNED` due holds are counted; beyond, the sweeper is that far behind
+        and `available` is a lower bound.
+        """
+        reply = await self._read(sale_id, max_due=limits.MAX_DUE_SCANNED)
+        if reply.outcome is not Outcome.FOUND:
+            return None
+        levels = _levels(orjson.loads(reply.values[0]), reply.values[5])
+        due = _units(line.decode() for line in reply.values[6] if line)
+        return Availability(
+            sale_id=sale_id,
+            as_of_ms=int(reply.text(4)),
+            items=tuple(
+                replace(
+                    level,
+                    available=level.available + due.get(level.item_id, 0),
+                    held=level.held - due.get(level.item_id, 0),
+                )
+                for level in levels
+            ),
+        )
+
+    async def list(self, after: str = "", limit: int = limits.DEFAULT_PAGE_ROWS) -> list[Sale]:
+        """Sales whose id comes after `after`, in order of id, at most `limit`."""
+        names: list[str] = []
+        for partition in range(self._keys.partitions):
+            reply = await self._caller.run("list_sales", partition, after, limit)
+            names += (name.decode() for name in reply.values[0])
+        sales = [await self.get(name) for name in sorted(names)[:limit]]
+        return [sale for sale in sales if sale]
+
+    async def _read(self, sale_id: str, max_due: int) -> Reply:
+        partition = self._keys.partition_of_sale(sale_id)
+        return await self._caller.run("get_sale", partition, sale_id, max_due)
+
+
+def _units(packed: Iterable[str]) -> dict[str, int]:
+    units: dict[str, int] = {}
+    for text in packed:
+        for line in unpack_lines(text):
+            units[line.item_id] = units.get(line.item_id, 0) + line.quantity
+    return units
+
+
+def _levels(definition: dict[str, Any], flat: list[bytes]) -> tuple[Levels, ...]:
+    """Levels in the order of the definition's items."""
+    stock = dict(zip(flat[::2], flat[1::2], strict=True))
+
+    def level(item_id: str, side: str) -> int:
+        return int(stock[f"{item_id}:{side}".encode()])
+
+    return tuple(
+        Levels(
+            item_id=item["item_id"],
+            available=level(item["item_id"], "available"),
+            held=level(item["item_id"], "held"),
+            sold=level(item["item_id"], "sold"),
+        )
+        for item in definition["items"]
+    )

@@ -1,0 +1,162 @@
+"""Every setting, read once at start from the environment, validated, named in its refusal.
+
+In development a `.env` file in the working directory is read too; the environment wins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+
+from cryptography.fernet import Fernet
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from engine import limits
+from engine.errors import SettingsError
+from engine.types import RateLimit
+
+_PREFIX: Final = "HOLDFAST_"
+_REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://", "redis+sentinel://")
+_RATE: Final = re.compile(r"^(\d{1,6})/s(?: burst (\d{1,6}))?$")
+
+
+class Durability(StrEnum):
+    """What must hold before a change is acknowledged (`docs/adr/0005`)."""
+
+    FSYNC = "fsync"
+    """On the disk of the primary: `appendonly yes`, `appendfsync always`."""
+    REPLICA = "replica"
+    """As `fsync`, and with `min_replicas` replicas (WAIT)."""
+    MEMORY = "memory"
+    """In the memory of the primary: a crash of Redis may lose what was acknowledged."""
+
+
+def _redis_url(url: str) -> str:
+    if not url.startswith(_REDIS_SCHEMES):
+        raise ValueError(f"must start with one of {', '.join(_REDIS_SCHEMES)}")
+    return url
+
+
+def _database_url(url: str) -> str:
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must start with postgresql://")
+    return url
+
+
+def parse_rate(text: Any) -> RateLimit | None:
+    """Read `20/s burst 40` (burst defaults to the rate); `off` is None."""
+    if text is None or isinstance(text, RateLimit):
+        return text
+    if text == "off":
+        return None
+    found = _RATE.match(str(text))
+    if not found or int(found[1]) == 0 or found[2] == "0":
+        raise ValueError("must be like `20/s burst 40`, or `off`")
+    per_second = int(found[1])
+    return RateLimit(interval_us=1_000_000 // per_second, burst=int(found[2] or per_second))
+
+
+def _data_keys(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    keys = tuple(part.strip() for part in text.split(",") if part.strip())
+    for key in keys:
+        try:
+            Fernet(key.encode())
+        except ValueError:
+            raise ValueError("each key must be 32 bytes in URL-safe base64") from None
+    if not keys:
+        raise ValueError("at least one key is needed")
+    return keys
+
+
+class Settings(BaseSettings):
+    """The settings of every part; a part reads those it needs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    redis_url: Annotated[str, AfterValidator(_redis_url)]
+    arq_redis_url: Annotated[str, AfterValidator(_redis_url)] | None = None
+    """arq's own Redis; where it is not given, the same."""
+    database_url: Annotated[str, AfterValidator(_database_url)]
+    partitions: int = Field(limits.DEFAULT_PARTITIONS, ge=1, le=limits.MAX_PARTITIONS)
+    durability: Durability = Durability.FSYNC
+    min_replicas: int = Field(1, ge=1, le=8)
+    """Replicas that must have a change in durability `replica`."""
+    data_key: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_data_keys)]
+    """Encrypts personal data at rest; the first encrypts, all decrypt."""
+    jwks_url: str
+    jwt_issuer: str
+    jwt_audience: str
+    rate_limit: Annotated[RateLimit | None, NoDecode, BeforeValidator(parse_rate)] = RateLimit(
+        interval_us=50_000, burst=40
+    )
+    max_in_flight: int = Field(2_000, ge=1, le=100_000)
+    """Requests that one API process works on at once; more are shed."""
+    max_backlog_entries: int = Field(limits.MAX_BACKLOG_ENTRIES, ge=1, le=100_000_000)
+    """Entries of one partition that PostgreSQL may lack before new holds are shed."""
+    availability_staleness_ms: int = Field(50, ge=0, le=60_000)
+    availability_public: bool = True
+    """Whether availability answers without a token."""
+    metrics_port: int | None = Field(None, ge=1, le=65_535)
+    """Serves /metrics on this port instead of the API's."""
+    sweep_interval_ms: int = Field(200, ge=10, le=60_000)
+    finished_retention_ms: int = Field(limits.FINISHED_RETENTION_MS, ge=1_000, le=30 * 86_400_000)
+    """How long a finished booking stays in Redis."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+    @property
+    def queue_url(self) -> str:
+        """arq's Redis."""
+        return self.arq_redis_url or self.redis_url
+
+
+def load_settings(overrides: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        overrides: values by field name that come from the command line or a run file;
+            the environment wins over them only where the caller leaves them out.
+
+    Raises:
+        SettingsError: names each variable that is missing or refused, and why.
+    """
+    try:
+        return Settings(**dict(overrides or {}))  # type: ignore[arg-type]
+    except ValidationError as refused:
+        faults = []
+        for fault in refused.errors():
+            name = _PREFIX + str(fault["loc"][0]).upper()
+            faults.append(f"{name}: {fault['msg'].removeprefix('Value error, ')}")
+        raise SettingsError("; ".join(faults)) from None
+
+
+class EngineOptions(BaseModel, frozen=True, arbitrary_types_allowed=True):
+    """What the engine itself needs, for those who embed it without the other parts."""
+
+    redis_url: Annotated[str, AfterValidator(_redis_url)]
+    data_keys: tuple[str, ...]
+    partitions: int = Field(limits.DEFAULT_PARTITIONS, ge=1, le=limits.MAX_PARTITIONS)
+    durability: Durability = Durability.FSYNC
+    min_replicas: int = Field(1, ge=1, le=8)
+    rate_limit: RateLimit | None = None
+    max_backlog_entries: int = Field(limits.MAX_BACKLOG_ENTRIES, ge=1, le=100_000_000)
+
+    @classmethod
+    def of(cls, settings: Settings) -> EngineOptions:
+        """The engine's share of the settings."""
+        return cls(
+            redis_url=settings.redis_url,
+            data_keys=settings.data_key,
+            partitions=settings.partitions,
+            durability=settings.durability,
+            min_replicas=settings.min_replicas,
+            rate_limit=settings.rate_limit,
+            max_backlog_entries=settings.max_backlog_entries,
+        )

@@ -1,0 +1,195 @@
+"""The values that cross the engine's border. Frozen, and the same words as in Lua, JSON and SQL.
+
+Times are integers of milliseconds since the epoch (UTC); money is an integer in the currency's
+minor unit; quantities are units of an item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+
+class Status(StrEnum):
+    """Where a booking stands. `PENDING` is a hold with a deadline."""
+
+    PENDING = "PENDING"
+    CONFIRMED = "CONFIRMED"
+    COMPLETED = "COMPLETED"
+    CANCELLED = "CANCELLED"
+
+
+class CancelReason(StrEnum):
+    """Why a booking is `CANCELLED`."""
+
+    EXPIRED = "expired"
+    CUSTOMER = "customer"
+    PAYMENT_FAILED = "payment_failed"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A quantity of one item at the price it had when it was held."""
+
+    item_id: str
+    quantity: int
+    unit_price: int
+
+    @property
+    def amount(self) -> int:
+        """Minor units for the whole line."""
+        return self.quantity * self.unit_price
+
+
+def pack_lines(lines: Sequence[Line]) -> str:
+    """Spell lines as scripts, journal and tables keep them: `item:quantity:unit_price,…`."""
+    return ",".join(f"{line.item_id}:{line.quantity}:{line.unit_price}" for line in lines)
+
+
+def unpack_lines(text: str) -> tuple[Line, ...]:
+    """Read what `pack_lines` wrote."""
+    lines = []
+    for part in text.split(","):
+        item_id, quantity, unit_price = part.split(":")
+        lines.append(Line(item_id, int(quantity), int(unit_price)))
+    return tuple(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """One customer's lines in one sale, as of `version`.
+
+    `version` grows by one with every journal entry of the booking.
+    """
+
+    booking_id: str
+    version: int
+    sale_id: str
+    customer_id: str
+    status: Status
+    cancel_reason: CancelReason | None
+    lines: tuple[Line, ...]
+    amount: int
+    currency: str
+    hold_expires_ms: int
+    created_ms: int
+    updated_ms: int
+    extended: bool
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Booking:
+        """Build from the JSON object that scripts answer and journal entries carry."""
+        reason = fields["cancel_reason"]
+        return cls(
+            booking_id=fields["booking_id"],
+            version=fields["version"],
+            sale_id=fields["sale_id"],
+            customer_id=fields["customer_id"],
+            status=Status(fields["status"]),
+            cancel_reason=CancelReason(reason) if reason else None,
+            lines=unpack_lines(fields["lines"]),
+            amount=fields["amount"],
+            currency=fields["currency"],
+            hold_expires_ms=fields["hold_expires_ms"],
+            created_ms=fields["created_ms"],
+            updated_ms=fields["updated_ms"],
+            extended=bool(fields["extended"]),
+        )
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Booking:
+        """Read the JSON object that scripts answer with."""
+        return cls.from_fields(orjson.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDefinition:
+    """Something countable in a sale. `max_per_booking` 0 means no such cap."""
+
+    item_id: str
+    name: str
+    capacity: int
+    unit_price: int
+    max_per_booking: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SaleDefinition:
+    """What is opened and closed together, and the unit of atomicity.
+
+    `opens_ms` 0 means open from the start, `closes_ms` 0 never closes,
+    `max_units_per_customer` 0 means no such cap.
+    """
+
+    sale_id: str
+    name: str
+    items: tuple[ItemDefinition, ...]
+    opens_ms: int = 0
+    closes_ms: int = 0
+    hold_ms: int = 300_000
+    max_units_per_customer: int = 0
+    currency: str = "USD"
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """An item's counts: `available + held + sold = capacity`, always."""
+
+    item_id: str
+    available: int
+    held: int
+    sold: int
+
+    @property
+    def capacity(self) -> int:
+        """Units of the item that exist."""
+        return self.available + self.held + self.sold
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """A sale as it stands: its definition (capacities are the live ones) and its levels."""
+
+    definition: SaleDefinition
+    version: int
+    created_ms: int
+    updated_ms: int
+    levels: tuple[Levels, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Levels of a sale's items at one instant; units of due holds count as available."""
+
+    sale_id: str
+    as_of_ms: int
+    items: tuple[Levels, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LineRequest:
+    """What a buyer asks for."""
+
+    item_id: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Where notices go. Personal: encrypted beside the booking, never in the journal."""
+
+    email: str | None = None
+    phone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """A token bucket per customer: one call each `interval_us`, `burst` of them at once."""
+
+    interval_us: int
+    burst: int

@@ -1,0 +1,27 @@
+#!lua flags=no-writes
+-- Reads a sale with its levels: definition (JSON), version, created_ms, updated_ms, now_ms, then
+-- the stock hash as field, value, …; and the units of due holds, as `item:quantity:price,…` each.
+-- keys:     meta
+-- derives:  sale stock deadlines booking
+-- args:     generation seen sale_id max_due_scanned
+-- outcomes: fenced unknown_sale found
+-- entries:  none
+-- @include keys
+-- @include lib/partition
+local partition, fenced = open_partition()
+if fenced then
+  return fenced
+end
+local sale_id = ARGV[3]
+local sale = redis.call('HMGET', key_sale(sale_id), 'definition', 'version', 'created_ms', 'updated_ms')
+if not sale[1] then
+  return {'unknown_sale', partition.sequence, ''}
+end
+local due_lines = {}
+local due = redis.call('ZRANGEBYSCORE', key_deadlines(sale_id), '-inf',
+  string.format('%d', partition.now_ms), 'LIMIT', 0, tonumber(ARGV[4]))
+for i, booking_id in ipairs(due) do
+  due_lines[i] = redis.call('HGET', key_booking(booking_id), 'lines') or ''
+end
+return {'found', partition.sequence, sale[1], sale[2], sale[3], sale[4],
+  string.format('%d', partition.now_ms), redis.call('HGETALL', key_stock(sale_id)), due_lines}

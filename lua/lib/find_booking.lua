@@ -1,0 +1,14 @@
+-- Finds the booking that a call names. A booking of another customer than `customer_id` (empty:
+-- anybody's) is as absent as one that never was; `evicted` where a tombstone tells that it was
+-- here. Returns the booking, or nil and the reply.
+local function find_booking(partition, booking_id, customer_id)
+  local booking = read_booking(booking_id)
+  if not booking then
+    local version = redis.call('GET', key_tombstone(booking_id))
+    return nil, {version and 'evicted' or 'absent', partition.sequence, version or ''}
+  end
+  if customer_id ~= '' and booking.customer_id ~= customer_id then
+    return nil, {'absent', partition.sequence, ''}
+  end
+  return booking
+end

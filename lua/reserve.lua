@@ -1,0 +1,173 @@
+#!lua
+-- Holds stock for a booking: all lines or none.
+-- keys:     meta
+-- derives:  journal sale stock customers deadlines due finished booking contact idempotency rate
+-- args:     generation seen booking_id sale_id customer_id key fingerprint idempotency_ttl_ms
+--           interval_us burst_us max_backlog_entries max_due_scanned max_taken max_amount contact
+--           trace [item_id quantity]...
+-- outcomes: fenced replayed idempotency_key_reused rate_limited backlog_full unknown_sale
+--           sale_not_open sale_closed unknown_item booking_limit amount_too_large customer_limit
+--           due_backlog sold_out held
+-- entries:  expired held
+-- @include keys
+-- @include lib/partition
+-- @include lib/append
+-- @include lib/booking
+-- @include lib/booking_json
+-- @include lib/entry
+-- @include lib/demand
+-- @include lib/move
+-- @include lib/forget_units
+-- @include lib/end_booking
+-- @include lib/due
+-- @include lib/take_back
+-- @include lib/repair_due
+-- @include lib/allow_rate
+-- @include lib/replay
+local partition, fenced = open_partition()
+if fenced then
+  return fenced
+end
+local booking_id, sale_id, customer_id, key = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local fingerprint, contact, trace = ARGV[7], ARGV[15], ARGV[16]
+
+local record_key = key_idempotency('hold', sale_id, key, customer_id)
+local replay = replay_reply(partition, record_key, fingerprint)
+if replay then
+  return replay
+end
+
+local arrival_us, wait_us = plan_rate(partition, customer_id, tonumber(ARGV[9]), tonumber(ARGV[10]))
+if wait_us then
+  return {'rate_limited', partition.sequence, string.format('%d', math.ceil(wait_us / 1000))}
+end
+if partition.sequence - partition.drained >= tonumber(ARGV[11]) then
+  return {'backlog_full', partition.sequence, ''}
+end
+
+local function refuse(outcome, detail)
+  spend_rate(partition, customer_id, arrival_us)
+  return {outcome, partition.sequence, detail or ''}
+end
+
+local sale = redis.call('HMGET', key_sale(sale_id), 'opens_ms', 'closes_ms', 'hold_ms',
+  'max_units_per_customer', 'currency')
+if not sale[1] then
+  return refuse('unknown_sale')
+end
+local closes_ms = tonumber(sale[2])
+if partition.now_ms < tonumber(sale[1]) then
+  return refuse('sale_not_open')
+end
+if closes_ms > 0 and partition.now_ms >= closes_ms then
+  return refuse('sale_closed')
+end
+
+local fields = {}
+for i = 17, #ARGV, 2 do
+  fields[#fields + 1] = ARGV[i] .. ':unit_price'
+  fields[#fields + 1] = ARGV[i] .. ':max_per_booking'
+  fields[#fields + 1] = ARGV[i] .. ':available'
+end
+local stock = redis.call('HMGET', key_stock(sale_id), unpack(fields))
+local max_amount, amount, parts = tonumber(ARGV[14]), 0, {}
+local available, max_per_booking = {}, {}
+for i = 17, #ARGV, 2 do
+  local item_id, at = ARGV[i], (i - 17) / 2 * 3
+  if not stock[at + 1] then
+    return refuse('unknown_item', item_id)
+  end
+  parts[#parts + 1] = item_id .. ':' .. ARGV[i + 1] .. ':' .. stock[at + 1]
+  max_per_booking[item_id] = tonumber(stock[at + 2])
+  available[item_id] = tonumber(stock[at + 3])
+  -- Beyond 2^53 the product is rounded, but never to below the bound: the comparison holds.
+  amount = amount + tonumber(ARGV[i + 1]) * tonumber(stock[at + 1])
+end
+local lines = table.concat(parts, ',')
+local order, units, total = demand_of(lines)
+for _, item_id in ipairs(order) do
+  if max_per_booking[item_id] > 0 and units[item_id] > max_per_booking[item_id] then
+    return refuse('booking_limit', item_id)
+  end
+end
+if amount > max_amount then
+  return refuse('amount_too_large')
+end
+
+local excess, cap = 0, tonumber(sale[4])
+if cap > 0 then
+  excess = tonumber(redis.call('HGET', key_customers(sale_id), customer_id) or 0) + total - cap
+  if total > cap then
+    return refuse('customer_limit')
+  end
+end
+local short, short_item = {}, nil
+for _, item_id in ipairs(order) do
+  if units[item_id] > available[item_id] then
+    short[item_id] = units[item_id] - available[item_id]
+    short_item = short_item or item_id
+  end
+end
+local chosen = {}
+if excess > 0 or short_item then
+  local max_scanned = tonumber(ARGV[12])
+  local due, lost = due_bookings(partition, sale_id, max_scanned + 1)
+  if not due then
+    return lost
+  end
+  local more, over_cap
+  chosen, more, over_cap = choose_due(due, short, customer_id, excess, max_scanned, tonumber(ARGV[13]))
+  if not chosen then
+    if more then
+      return refuse('due_backlog')
+    elseif over_cap then
+      return refuse('customer_limit')
+    end
+    return refuse('sold_out', short_item)
+  end
+end
+
+-- From here on everything is decided: writes only, each change after its entry.
+for _, due in ipairs(chosen) do
+  end_booking(partition, due, 'expired', 'expired', trace)
+end
+local plan = plan_move(sale_id, order, units, 'available', 'held')
+local booking = {
+  booking_id = booking_id,
+  version = 1,
+  sale_id = sale_id,
+  customer_id = customer_id,
+  status = 'PENDING',
+  lines = lines,
+  amount = amount,
+  currency = sale[5],
+  hold_expires_ms = partition.now_ms + tonumber(sale[3]),
+  created_ms = partition.now_ms,
+  updated_ms = partition.now_ms,
+  extended = 0,
+}
+local has_contact = contact ~= ''
+local sequence = append(partition, booking_entry('held', booking, plan.deltas, plan.levels, trace,
+  string.format(',"key":"%s","fingerprint":"%s","contact":%s', key, fingerprint,
+    has_contact and 'true' or 'false')))
+apply_move(plan)
+local created, expires = string.format('%d', booking.created_ms), string.format('%d', booking.hold_expires_ms)
+redis.call('HSET', key_booking(booking_id),
+  'sale_id', sale_id, 'customer_id', customer_id, 'status', 'PENDING', 'version', '1',
+  'lines', lines, 'amount', string.format('%d', amount), 'currency', sale[5],
+  'hold_expires_ms', expires, 'created_ms', created, 'updated_ms', created, 'extended', '0',
+  'sequence', string.format('%d', sequence))
+redis.call('ZADD', key_deadlines(sale_id), expires, booking_id)
+redis.call('HINCRBY', key_customers(sale_id), customer_id, string.format('%d', total))
+if #chosen > 0 then
+  repair_due(sale_id)
+else
+  redis.call('ZADD', key_due(), 'LT', expires, sale_id)
+end
+local answer = booking_json(booking)
+redis.call('SET', record_key, fingerprint .. ' ' .. answer, 'PX', ARGV[8])
+if has_contact then
+  redis.call('SET', key_contact(booking_id), contact)
+end
+spend_rate(partition, customer_id, arrival_us)
+return {'held', partition.sequence, answer}
