@@ -8,10 +8,20 @@ from typing import Protocol
 
 from engine import limits
 from engine.calls import Caller, Reply
+from engine.checks import require_ids, require_quantities, require_trace
 from engine.crypto import Vault
+from engine.errors import Unavailable
 from engine.keys import Keys, new_booking_id
 from engine.outcomes import Outcome
-from engine.types import Booking, CancelReason, Contact, LineRequest, RateLimit, pack_lines
+from engine.types import (
+    Booking,
+    CancelReason,
+    Contact,
+    LineRequest,
+    RateLimit,
+    Status,
+    pack_lines,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,9 @@ class Bookings:
         `due_backlog`, `unknown_sale`, `unknown_item`, `sale_not_open`, `sale_closed`,
         `booking_limit`, `amount_too_large`, `customer_limit`, `sold_out`.
         """
+        require_ids(sale_id, customer_id, key, *(line.item_id for line in lines))
+        require_quantities(lines)
+        require_trace(trace)
         partition = self._keys.partition_of_sale(sale_id)
         booking_id = new_booking_id(partition)
         wanted = ",".join(f"{line.item_id}:{line.quantity}" for line in lines)
@@ -145,6 +158,8 @@ class Bookings:
         if reply.outcome is Outcome.FOUND:
             return Answer(Outcome.FOUND, Booking.from_json(reply.text()))
         archived = await self._archive.booking(booking_id) if self._archive else None
+        if reply.outcome is Outcome.EVICTED:
+            _not_below(archived, int(reply.text()))
         if archived is None or customer_id not in (None, archived.booking.customer_id):
             return Answer(Outcome.ABSENT)
         return Answer(Outcome.FOUND, archived.booking)
@@ -172,9 +187,7 @@ class Bookings:
         """
         return await self._change("cancel", booking_id, customer_id or "", reason, trace)
 
-    async def confirm(
-        self, booking_id: str, customer_id: str, key: str, trace: str = ""
-    ) -> Answer:
+    async def confirm(self, booking_id: str, customer_id: str, key: str, trace: str = "") -> Answer:
         """Turn a hold whose total is 0 into a sale; the key's scope is customer and booking.
 
         Outcomes: `confirmed`, `replayed`, `idempotency_key_reused`, `absent`, `hold_expired`,
@@ -216,13 +229,13 @@ class Bookings:
                     break
         return expired
 
-    async def evict(self, partition: int, cursor: int, before_ms: int, limit: int) -> int:
-        """Remove bookings that finished before `before_ms` and that PostgreSQL has up to `cursor`.
+    async def evict(self, partition: int, cursor: int, retention_ms: int, limit: int) -> int:
+        """Remove bookings that finished `retention_ms` ago and that PostgreSQL has up to `cursor`.
 
-        Each leaves a tombstone; answers how many left.
+        By Redis's clock, like every deadline. Each leaves a tombstone; answers how many left.
         """
         reply = await self._caller.run(
-            "evict", partition, cursor, before_ms, limit, limits.TOMBSTONE_TTL_MS
+            "evict", partition, cursor, retention_ms, limit, limits.TOMBSTONE_TTL_MS
         )
         return int(reply.text())
 
@@ -231,6 +244,7 @@ class Bookings:
         partition = self._keys.partition_of_booking(booking_id)
         if partition is None:
             return Answer(Outcome.ABSENT)
+        require_trace(str(arguments[-1]))
         reply = await self._caller.run(name, partition, booking_id, *arguments)
         if reply.outcome in (Outcome.ABSENT, Outcome.EVICTED) and await self._load(
             partition, booking_id
@@ -244,6 +258,9 @@ class Bookings:
         if archived is None:
             return False
         booking = archived.booking
+        if booking.status is Status.PENDING:
+            # Only bookings without a deadline leave Redis: this one was lost, or PostgreSQL lags.
+            raise Unavailable(f"booking {booking_id} is in PostgreSQL as PENDING, and not in Redis")
         fields: dict[str, str | int] = {
             "sale_id": booking.sale_id,
             "customer_id": booking.customer_id,
@@ -259,7 +276,7 @@ class Bookings:
         if booking.cancel_reason:
             fields["cancel_reason"] = booking.cancel_reason
         flat = [part for pair in fields.items() for part in pair]
-        await self._caller.run(
+        reply = await self._caller.run(
             "load",
             partition,
             booking_id,
@@ -268,17 +285,22 @@ class Bookings:
             archived.sequence,
             *flat,
         )
+        if reply.outcome is Outcome.STALE:
+            _not_below(archived, int(reply.text()))
         return True
 
 
+def _not_below(archived: ArchivedBooking | None, version: int) -> None:
+    """Refuse an archive that is behind what Redis let go: a restored or lagging PostgreSQL."""
+    if archived is None or archived.booking.version < version:
+        raise Unavailable("PostgreSQL is behind what has left Redis")
+
+
 def _answer(reply: Reply) -> Answer:
-    if reply.outcome in (
-        Outcome.ABSENT,
-        Outcome.EVICTED,
-        Outcome.IDEMPOTENCY_KEY_REUSED,
-    ):
-        absent = reply.outcome is Outcome.EVICTED
-        return Answer(Outcome.ABSENT if absent else reply.outcome)
+    if reply.outcome is Outcome.EVICTED:
+        return Answer(Outcome.ABSENT)
+    if reply.outcome in (Outcome.ABSENT, Outcome.IDEMPOTENCY_KEY_REUSED):
+        return Answer(reply.outcome)
     booking = Booking.from_json(reply.text())
     # Only a repetition of ours can be told from the customer's by its number of attempts.
     replayed = reply.outcome is Outcome.REPLAYED and reply.attempts == 1

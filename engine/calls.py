@@ -96,7 +96,8 @@ class Caller:
                 late = asyncio.get_running_loop().time() >= give_up
                 if late or attempt >= MAX_CALL_ATTEMPTS:
                     raise unknown from error
-                await asyncio.sleep(random.uniform(0.5, 1.5) * 0.02 * 4 ** (attempt - 1))
+                jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads retries, keeps no secret
+                await asyncio.sleep(jitter * 0.02 * 4 ** (attempt - 1))
                 continue
             except Fenced as fenced:
                 if fenced.reason == "sequence":
@@ -134,7 +135,7 @@ class Caller:
         script = load_script("fence")
         try:
             await self._pipeline.run(
-                script, self._keys.meta(partition), (generation, seen, "sequence")
+                script, self._keys.meta(partition), (generation, seen, "sequence_lost")
             )
         except (Unavailable, Overloaded, ResponseError):
             # The next call that is refused tries again.

@@ -52,9 +52,7 @@ class RedisTransport:
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send all, then read all."""
         connection = self._connection
-        await connection.send_packed_command(
-            connection.pack_commands(commands), check_health=False
-        )
+        await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
         replies: list[Any] = []
         for _ in commands:
             try:
@@ -157,12 +155,17 @@ async def check_durability(transport: Transport, durability: Durability) -> None
                 f"({name}); only `memory` can be promised on it"
             )
         found[name] = reply[1].decode()
-    faults = [f"{name} is {found[name]}, not {wanted}" for name, wanted in _STRICT.items() if found[name] != wanted]
+    faults = [
+        f"{name} is {found[name]}, not {wanted}"
+        for name, wanted in _STRICT.items()
+        if found[name] != wanted
+    ]
     if found["maxmemory-policy"] != "noeviction":
         faults.append(f"maxmemory-policy is {found['maxmemory-policy']}, not noeviction")
     if found["maxmemory"] == "0":
         faults.append("maxmemory is not set")
     if faults:
         raise WeakDurability(
-            f"HOLDFAST_DURABILITY: `{durability}` asks more than the server keeps: {'; '.join(faults)}"
+            f"HOLDFAST_DURABILITY: `{durability}` asks more than the server keeps: "
+            + "; ".join(faults)
         )

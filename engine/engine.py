@@ -1,7 +1,7 @@
 """The engine: everything that sells stock, without HTTP and without PostgreSQL.
 
-    async with await Engine.open(EngineOptions(redis_url=…, data_keys=(…,))) as engine:
-        answer = await engine.bookings.reserve("gig", "ann", [LineRequest("seat", 2)], key)
+async with await Engine.open(EngineOptions(redis_url=…, data_keys=(…,))) as engine:
+    answer = await engine.bookings.reserve("gig", "ann", [LineRequest("seat", 2)], key)
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from engine.crypto import Vault
 from engine.errors import Unavailable
 from engine.journal import Journal
 from engine.keys import Keys
+from engine.limits import FLOORS_FRESH_MS
 from engine.partitions import FloorSource, Partitions
 from engine.pipeline import Pipeline, Replicas
 from engine.rate_limit import RateLimiter
@@ -44,6 +45,7 @@ class Engine:
         self._redis = redis
         self._floors = floors
         self._refreshing: asyncio.Task[None] | None = None
+        self._refreshed_at = float("-inf")
         replicas = None
         if options.durability is Durability.REPLICA:
             replicas = Replicas(options.min_replicas, self.keys.key("beat", 0))
@@ -113,6 +115,10 @@ class Engine:
         if self._floors is None:
             return
         if self._refreshing is None or self._refreshing.done():
+            now = asyncio.get_running_loop().time()
+            if now - self._refreshed_at < FLOORS_FRESH_MS / 1000:
+                return
+            self._refreshed_at = now
             self._refreshing = asyncio.create_task(self._refresh())
         await asyncio.shield(self._refreshing)
 

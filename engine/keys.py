@@ -34,7 +34,7 @@ class Family:
     name: str
     """Also the literal that follows the tag."""
     parts: tuple[str, ...]
-    """What the name is completed with, in order, separated by colons; the last may hold any byte."""
+    """What the name is completed with, separated by colons; the last may hold any byte."""
     type: str
     holds: str
     written_by: str
@@ -185,7 +185,7 @@ def partition_tag(partition: int, partitions: int) -> str:
 
 
 def lua_source(names: list[str]) -> str:
-    """Lua functions `key_<family>(…)` for the named families, derived from KEYS[1], the meta key."""
+    """Lua functions `key_<family>(…)` for the named families, derived from KEYS[1]."""
     lines = ["local key_prefix = string.sub(KEYS[1], 1, -5)"]
     for name in names:
         parts = FAMILY[name].parts

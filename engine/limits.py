@@ -59,10 +59,25 @@ MAX_RESERVE_ROUNDS: Final = 8
 CALL_TIMEOUT_MS: Final = 5_000
 CONNECT_TIMEOUT_MS: Final = 2_000
 
+# PostgreSQL.
+MAX_DATABASE_CONNECTIONS: Final = 10
+DATABASE_CONNECT_TIMEOUT_MS: Final = 3_000
+DATABASE_COMMAND_TIMEOUT_MS: Final = 10_000
+DATABASE_DRAIN_TIMEOUT_MS: Final = 30_000
+DATABASE_IDLE_MS: Final = 5 * 60 * 1000
+DATABASE_LEASE_MS: Final = 10_000
+"""A session silent for so long inside a transaction is ended: a drain that was stopped."""
+CURSOR_BELIEVED_MS: Final = 1_000
+"""How long a drain goes by the cursor it wrote last before it asks PostgreSQL again."""
+CURSOR_POLL_MS: Final = 10
+FLOORS_FRESH_MS: Final = 100
+"""PostgreSQL is not asked for its cursors more often, however many calls meet a fence."""
+
 assert MAX_LINES * MAX_QUANTITY < MAX_INTEGER
 assert MAX_TAKEN_BACK_PER_RESERVE <= MAX_DUE_SCANNED
 assert MAX_EXPIRED_PER_CALL <= MAX_DUE_SCANNED
 assert MAX_DRAIN_ENTRIES < MAX_BACKLOG_ENTRIES
 assert JOURNAL_KEPT_BEHIND_CURSOR_MS < FINISHED_RETENTION_MS, "an evicted booking is long drained"
 assert CALL_TIMEOUT_MS < TOMBSTONE_TTL_MS, "a slow load ends before its tombstone does"
+assert CURSOR_BELIEVED_MS < JOURNAL_KEPT_BEHIND_CURSOR_MS
 assert MAX_PARTITIONS <= 16**3, "a booking id spells its partition in three hex digits"

@@ -142,7 +142,7 @@ class Pipeline:
                         with contextlib.suppress(OSError, RedisError):
                             await transport.close()
                     transport = None
-                    self._fail(batch, Unavailable(f"Redis: {error or type(error).__name__}"))
+                    self._fail(batch, Unavailable(f"Redis: {type(error).__name__} {error}"))
                 except BaseException as error:
                     self._fail(batch, Unavailable(f"the engine stopped: {error!r}"))
                     raise

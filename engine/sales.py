@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -11,9 +12,18 @@ import orjson
 
 from engine import limits
 from engine.calls import Caller, Reply
+from engine.checks import require_ids, require_trace
 from engine.keys import Keys
 from engine.outcomes import Outcome
-from engine.types import Availability, ItemDefinition, Levels, Sale, SaleDefinition, unpack_lines
+from engine.types import (
+    Availability,
+    Levels,
+    Sale,
+    SaleDefinition,
+    definition_json,
+    definition_of,
+    unpack_lines,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,57 +33,6 @@ class SaleAnswer:
     outcome: Outcome
     sale: Sale | None = None
     item_id: str | None = None
-
-
-def definition_json(definition: SaleDefinition) -> str:
-    """The definition as journal and Redis keep it: everything but the capacities.
-
-    Capacities are sums of deltas; written here too they would be a second truth.
-    """
-    return orjson.dumps(
-        {
-            "sale_id": definition.sale_id,
-            "name": definition.name,
-            "opens_ms": definition.opens_ms,
-            "closes_ms": definition.closes_ms,
-            "hold_ms": definition.hold_ms,
-            "max_units_per_customer": definition.max_units_per_customer,
-            "currency": definition.currency,
-            "items": [
-                {
-                    "item_id": item.item_id,
-                    "name": item.name,
-                    "unit_price": item.unit_price,
-                    "max_per_booking": item.max_per_booking,
-                }
-                for item in definition.items
-            ],
-        }
-    ).decode()
-
-
-def definition_of(fields: dict[str, Any], capacities: dict[str, int]) -> SaleDefinition:
-    """Read what `definition_json` wrote, with the capacities of the items by id."""
-    items = tuple(
-        ItemDefinition(
-            item_id=item["item_id"],
-            name=item["name"],
-            capacity=capacities.get(item["item_id"], 0),
-            unit_price=item["unit_price"],
-            max_per_booking=item["max_per_booking"],
-        )
-        for item in fields["items"]
-    )
-    return SaleDefinition(
-        sale_id=fields["sale_id"],
-        name=fields["name"],
-        items=items,
-        opens_ms=fields["opens_ms"],
-        closes_ms=fields["closes_ms"],
-        hold_ms=fields["hold_ms"],
-        max_units_per_customer=fields["max_units_per_customer"],
-        currency=fields["currency"],
-    )
 
 
 class Sales:
@@ -94,6 +53,8 @@ class Sales:
         Outcomes: `created`, `updated`, `unchanged`, `sale_in_past`, `capacity_in_use`,
         `currency_in_use`.
         """
+        require_ids(definition.sale_id, *(item.item_id for item in definition.items))
+        require_trace(trace)
         partition = self._keys.partition_of_sale(definition.sale_id)
         arguments: list[bytes | str | int] = [
             definition.sale_id,
@@ -155,11 +116,14 @@ class Sales:
 
     async def list(self, after: str = "", limit: int = limits.DEFAULT_PAGE_ROWS) -> list[Sale]:
         """Sales whose id comes after `after`, in order of id, at most `limit`."""
-        names: list[str] = []
-        for partition in range(self._keys.partitions):
-            reply = await self._caller.run("list_sales", partition, after, limit)
-            names += (name.decode() for name in reply.values[0])
-        sales = [await self.get(name) for name in sorted(names)[:limit]]
+        replies = await asyncio.gather(
+            *(
+                self._caller.run("list_sales", partition, after, limit)
+                for partition in range(self._keys.partitions)
+            )
+        )
+        names = sorted(name.decode() for reply in replies for name in reply.values[0])
+        sales = await asyncio.gather(*(self.get(name) for name in names[:limit]))
         return [sale for sale in sales if sale]
 
     async def _read(self, sale_id: str, max_due: int) -> Reply:

@@ -126,8 +126,8 @@ def _check(script: Script, text: str) -> None:
     words = set(re.findall(r"'([a-z_]+)'", text))
     if missing := {word for word in script.outcomes if word not in words}:
         raise ScriptError(f"lua/{script.name}.lua never answers {sorted(missing)}")
-    if unknown := script.outcomes - set(Outcome):
-        raise ScriptError(f"lua/{script.name}.lua: no such outcomes: {sorted(unknown)}")
+    if strange := script.outcomes - set(Outcome):
+        raise ScriptError(f"lua/{script.name}.lua: no such outcomes: {sorted(strange)}")
     answered = set(re.findall(r"(?:return \{|return nil, \{|refuse\(|_reply\()'([a-z_]+)'", text))
     if unnamed := answered - script.outcomes:
         raise ScriptError(f"lua/{script.name}.lua answers {sorted(unnamed)} unnamed in its header")

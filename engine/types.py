@@ -136,6 +136,57 @@ class SaleDefinition:
     currency: str = "USD"
 
 
+def definition_json(definition: SaleDefinition) -> str:
+    """The definition as journal and Redis keep it: everything but the capacities.
+
+    Capacities are sums of deltas; written here too they would be a second truth.
+    """
+    return orjson.dumps(
+        {
+            "sale_id": definition.sale_id,
+            "name": definition.name,
+            "opens_ms": definition.opens_ms,
+            "closes_ms": definition.closes_ms,
+            "hold_ms": definition.hold_ms,
+            "max_units_per_customer": definition.max_units_per_customer,
+            "currency": definition.currency,
+            "items": [
+                {
+                    "item_id": item.item_id,
+                    "name": item.name,
+                    "unit_price": item.unit_price,
+                    "max_per_booking": item.max_per_booking,
+                }
+                for item in definition.items
+            ],
+        }
+    ).decode()
+
+
+def definition_of(fields: dict[str, Any], capacities: dict[str, int]) -> SaleDefinition:
+    """Read what `definition_json` wrote, with the capacities of the items by id."""
+    items = tuple(
+        ItemDefinition(
+            item_id=item["item_id"],
+            name=item["name"],
+            capacity=capacities.get(item["item_id"], 0),
+            unit_price=item["unit_price"],
+            max_per_booking=item["max_per_booking"],
+        )
+        for item in fields["items"]
+    )
+    return SaleDefinition(
+        sale_id=fields["sale_id"],
+        name=fields["name"],
+        items=items,
+        opens_ms=fields["opens_ms"],
+        closes_ms=fields["closes_ms"],
+        hold_ms=fields["hold_ms"],
+        max_units_per_customer=fields["max_units_per_customer"],
+        currency=fields["currency"],
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Levels:
     """An item's counts: `available + held + sold = capacity`, always."""

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Removes bookings that finished before `before_ms` and whose last entry PostgreSQL has, at most
+-- Removes bookings that finished `retention_ms` ago and whose last entry PostgreSQL has, at most
 -- `limit`, each leaving a tombstone with its version. Answers how many left.
 -- keys:     meta
 -- derives:  finished booking contact tombstone
--- args:     generation seen cursor before_ms limit tombstone_ttl_ms
+-- args:     generation seen cursor retention_ms limit tombstone_ttl_ms
 -- outcomes: fenced done
 -- entries:  none
 -- @include keys
@@ -13,7 +13,8 @@ if fenced then
   return fenced
 end
 local cursor, evicted = tonumber(ARGV[3]), 0
-local finished = redis.call('ZRANGEBYSCORE', key_finished(), '-inf', ARGV[4], 'LIMIT', 0, tonumber(ARGV[5]))
+local before = string.format('%d', partition.now_ms - tonumber(ARGV[4]))
+local finished = redis.call('ZRANGEBYSCORE', key_finished(), '-inf', before, 'LIMIT', 0, tonumber(ARGV[5]))
 for _, booking_id in ipairs(finished) do
   local booking = redis.call('HMGET', key_booking(booking_id), 'version', 'sequence')
   if not booking[1] then

@@ -1,0 +1,258 @@
+"""The fold: a partition's state after one more journal entry.
+
+`apply` is pure. `advance` is the same on a state that the caller owns, in place, because a replay
+of a million entries cannot copy the state a million times. Both believe nothing: an entry that
+does not follow from the state is a `Disagreement`, and then nothing has changed. So a replay is an
+audit of the scripts as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from engine.journal import Entry
+from engine.model.state import Disagreement, PartitionState, Record, RecordName, SaleState
+from engine.types import Booking, CancelReason, Levels, Status, definition_of
+
+_FROM: Final = {
+    "extended": (Status.PENDING,),
+    "confirmed": (Status.PENDING,),
+    "completed": (Status.CONFIRMED,),
+    "cancelled": (Status.PENDING, Status.CONFIRMED),
+    "expired": (Status.PENDING,),
+}
+_TO: Final = {
+    "held": Status.PENDING,
+    "extended": Status.PENDING,
+    "confirmed": Status.CONFIRMED,
+    "completed": Status.COMPLETED,
+    "cancelled": Status.CANCELLED,
+    "expired": Status.CANCELLED,
+}
+
+_NO_MOVE: Final = (0, 0, 0)
+_HOLD: Final = (-1, 1, 0)
+_SELL: Final = (0, -1, 1)
+_RELEASE: Final = (1, -1, 0)
+_TAKE_BACK: Final = (1, 0, -1)
+"""Units moved between (available, held, sold) for each unit of a booking."""
+
+
+def apply(state: PartitionState, entry: Entry) -> PartitionState:
+    """The state after an entry; `state` stays as it was. Raises `Disagreement`."""
+    after = state.copy()
+    advance(after, entry)
+    return after
+
+
+def fold(entries: Iterable[Entry], state: PartitionState | None = None) -> PartitionState:
+    """The state after entries in order, from nothing or from `state`. Raises `Disagreement`."""
+    after = state.copy() if state else PartitionState()
+    for entry in entries:
+        advance(after, entry)
+    return after
+
+
+def advance(state: PartitionState, entry: Entry) -> None:
+    """Bring a state that the caller owns one entry further, in place.
+
+    Raises:
+        Disagreement: the entry does not follow from the state; the state is as it was.
+    """
+    sequence = entry.sequence
+    if sequence != state.sequence + 1:
+        raise Disagreement(sequence, f"follows {state.sequence}, the journal is not dense")
+    if entry.at_ms < state.last_ms:
+        raise Disagreement(sequence, f"at {entry.at_ms} ms, before {state.last_ms} ms")
+    if entry.booking is not None:
+        _advance_booking(state, entry, entry.booking)
+    else:
+        _advance_sale(state, entry)
+    state.sequence = sequence
+    state.last_ms = entry.at_ms
+
+
+def units_of(booking: Booking) -> dict[str, int]:
+    """Units by item, in order of first mention: two lines on one item are one demand."""
+    units: dict[str, int] = {}
+    for line in booking.lines:
+        units[line.item_id] = units.get(line.item_id, 0) + line.quantity
+    return units
+
+
+def _advance_booking(state: PartitionState, entry: Entry, booking: Booking) -> None:
+    sequence = entry.sequence
+    sale = state.sales.get(booking.sale_id)
+    if sale is None:
+        raise Disagreement(sequence, f"there is no sale {booking.sale_id}")
+    before = state.bookings.get(booking.booking_id)
+    if entry.type == "held":
+        if before is not None:
+            raise Disagreement(sequence, f"booking {booking.booking_id} is held twice")
+        _check_held(sequence, sale, booking)
+        move = _HOLD
+    else:
+        if before is None:
+            raise Disagreement(sequence, f"there is no booking {booking.booking_id}")
+        _check_change(entry, before, booking)
+        move = _move(entry.type, before)
+    if booking.status is not _TO[entry.type] or booking.updated_ms != entry.at_ms:
+        raise Disagreement(sequence, f"status or time of {booking.booking_id} is not the entry's")
+    record = _record(entry, booking)
+    units = units_of(booking) if move is not _NO_MOVE else {}
+    after = _levels_after(
+        entry, sale, {item: tuple(n * m for m in move) for item, n in units.items()}
+    )
+    total = sum(units.values())
+    counted = _customer_after(sequence, sale, booking.customer_id, entry.type, total)
+
+    # All is checked: from here on nothing fails.
+    sale.levels.update(after)
+    if counted > 0:
+        sale.customers[booking.customer_id] = counted
+    else:
+        sale.customers.pop(booking.customer_id, None)
+    state.bookings[booking.booking_id] = booking
+    if record is not None:
+        state.records[record[0]] = record[1]
+
+
+def _check_held(sequence: int, sale: SaleState, booking: Booking) -> None:
+    prices = {item.item_id: item.unit_price for item in sale.definition.items}
+    fresh = (
+        booking.version == 1
+        and booking.cancel_reason is None
+        and not booking.extended
+        and booking.created_ms == booking.updated_ms
+        and booking.hold_expires_ms == booking.created_ms + sale.definition.hold_ms
+        and booking.currency == sale.definition.currency
+        and booking.amount == sum(line.amount for line in booking.lines)
+        and all(prices.get(line.item_id) == line.unit_price for line in booking.lines)
+    )
+    if not fresh:
+        raise Disagreement(sequence, f"booking {booking.booking_id} is not a new hold of its sale")
+
+
+def _check_change(entry: Entry, before: Booking, after: Booking) -> None:
+    """Compare a booking's entry with the booking before it: only what its type moves may differ."""
+    sequence = entry.sequence
+    if after.version != before.version + 1:
+        raise Disagreement(sequence, f"version {after.version} follows {before.version}")
+    if before.status not in _FROM[entry.type]:
+        raise Disagreement(sequence, f"{entry.type} of a booking that is {before.status}")
+    expected = replace(
+        before, version=after.version, status=after.status, updated_ms=after.updated_ms
+    )
+    match entry.type:
+        case "extended":
+            if before.extended or after.hold_expires_ms < before.hold_expires_ms:
+                raise Disagreement(sequence, f"{before.booking_id} extended twice, or shortened")
+            expected = replace(expected, extended=True, hold_expires_ms=after.hold_expires_ms)
+        case "expired":
+            if before.hold_expires_ms > entry.at_ms:
+                raise Disagreement(sequence, f"{before.booking_id} expired before its deadline")
+            expected = replace(expected, cancel_reason=CancelReason.EXPIRED)
+        case "cancelled":
+            if after.cancel_reason in (None, CancelReason.EXPIRED):
+                raise Disagreement(sequence, f"{before.booking_id} is cancelled without a reason")
+            expected = replace(expected, cancel_reason=after.cancel_reason)
+    if entry.type in ("extended", "confirmed") and before.hold_expires_ms <= entry.at_ms:
+        raise Disagreement(sequence, f"{before.booking_id} is {entry.type} after its deadline")
+    if after != expected:
+        raise Disagreement(
+            sequence, f"{entry.type} changed more of {before.booking_id} than it may"
+        )
+
+
+def _move(kind: str, before: Booking) -> tuple[int, int, int]:
+    if kind == "confirmed":
+        return _SELL
+    if kind in ("cancelled", "expired"):
+        return _RELEASE if before.status is Status.PENDING else _TAKE_BACK
+    return _NO_MOVE
+
+
+def _record(entry: Entry, booking: Booking) -> tuple[RecordName, Record] | None:
+    if entry.type not in ("held", "confirmed"):
+        return None
+    if entry.key is None or entry.fingerprint is None:
+        raise Disagreement(entry.sequence, f"{entry.type} without its idempotency key")
+    operation, scope_id = (
+        ("hold", booking.sale_id) if entry.type == "held" else ("pay", booking.booking_id)
+    )
+    name = (operation, scope_id, entry.key, booking.customer_id)
+    return name, Record(entry.fingerprint, booking, entry.at_ms)
+
+
+def _customer_after(sequence: int, sale: SaleState, customer_id: str, kind: str, total: int) -> int:
+    """Units that the customer has after the entry."""
+    counted = sale.customers.get(customer_id, 0)
+    if kind == "held":
+        return counted + total
+    if kind in ("cancelled", "expired"):
+        if counted < total:
+            raise Disagreement(
+                sequence, f"{customer_id} gives back {total} units and has {counted}"
+            )
+        return counted - total
+    return counted
+
+
+def _levels_after(
+    entry: Entry, sale: SaleState | None, moves: Mapping[str, tuple[int, ...]]
+) -> dict[str, Levels]:
+    """Check the entry's deltas against `moves`, and its levels against the state plus them."""
+    sequence = entry.sequence
+    deltas = {d.item_id: (d.available, d.held, d.sold) for d in entry.deltas}
+    if len(deltas) != len(entry.deltas) or deltas != moves:
+        raise Disagreement(sequence, f"deltas {deltas} do not agree with what moves, {moves}")
+    after: dict[str, Levels] = {}
+    for delta, told in zip(entry.deltas, entry.levels, strict=False):
+        was = sale.levels.get(delta.item_id) if sale else None
+        available, held, sold = (was.available, was.held, was.sold) if was else _NO_MOVE
+        if (
+            told.item_id != delta.item_id
+            or told.available != available + delta.available
+            or told.held != held + delta.held
+            or told.sold != sold + delta.sold
+        ):
+            raise Disagreement(
+                sequence, f"{told} does not follow from {(available, held, sold)} and {delta}"
+            )
+        if told.available < 0 or told.held < 0 or told.sold < 0:
+            raise Disagreement(sequence, f"{told} is below zero")
+        after[told.item_id] = told
+    if len(entry.levels) != len(entry.deltas):
+        raise Disagreement(sequence, "as many levels as deltas are expected")
+    return after
+
+
+def _advance_sale(state: PartitionState, entry: Entry) -> None:
+    sequence, fields = entry.sequence, entry.definition
+    sale = state.sales.get(entry.sale_id)
+    if fields is None or fields["sale_id"] != entry.sale_id:
+        raise Disagreement(sequence, f"the definition is not that of sale {entry.sale_id}")
+    if entry.version != (sale.version if sale else 0) + 1:
+        raise Disagreement(sequence, f"version {entry.version} of sale {entry.sale_id}")
+    if entry.type == "stock_adjusted" and (sale is None or sale.fields != fields):
+        raise Disagreement(sequence, "an adjustment of stock changes the definition")
+    if any(delta.held or delta.sold for delta in entry.deltas):
+        raise Disagreement(sequence, "a sale's definition moves no holds and sells nothing")
+    moves = {d.item_id: (d.available, 0, 0) for d in entry.deltas}
+    levels = (sale.levels if sale else {}) | _levels_after(entry, sale, moves)
+    named = [item["item_id"] for item in fields["items"]]
+    if missing := [item_id for item_id in named if item_id not in levels]:
+        raise Disagreement(sequence, f"items without levels: {missing}")
+    if left := [item for item in levels.keys() - set(named) if levels[item].capacity]:
+        raise Disagreement(sequence, f"items removed with stock: {left}")
+    state.sales[entry.sale_id] = SaleState(
+        definition=definition_of(fields, {item: levels[item].capacity for item in named}),
+        fields=fields,
+        version=entry.version,
+        created_ms=sale.created_ms if sale else entry.at_ms,
+        updated_ms=entry.at_ms,
+        levels={item_id: levels[item_id] for item_id in named},
+        customers=sale.customers if sale else {},
+    )

@@ -1,0 +1,93 @@
+"""What a partition holds, as plain values: what the journal's fold makes and `decide` reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.errors import HoldfastError
+from engine.limits import IDEMPOTENCY_TTL_MS
+from engine.types import Booking, Levels, SaleDefinition
+
+RecordName = tuple[str, str, str, str]
+"""An idempotency record's name: operation (`hold`, `pay`), scope_id, key, customer_id."""
+
+
+class Disagreement(HoldfastError):
+    """An entry that cannot follow the state before it: one of the two books is wrong."""
+
+    def __init__(self, sequence: int, what: str) -> None:
+        super().__init__(f"entry {sequence}: {what}")
+        self.sequence = sequence
+        self.what = what
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An idempotency record: the first answer to a request that changed something."""
+
+    fingerprint: str
+    answer: Booking
+    at_ms: int
+
+    def lives(self, now_ms: int) -> bool:
+        """Whether it is still kept; counted from the change, whatever happened to the booking."""
+        return now_ms < self.at_ms + IDEMPOTENCY_TTL_MS
+
+
+@dataclass(slots=True)
+class SaleState:
+    """A sale: its definition with the capacities as they are, its levels, what customers have.
+
+    `fields` is the definition as the journal spells it. `customers` counts units held and sold;
+    who has none is not in it. `operation` and `outcome` are those of the last `put_sale`, which
+    the journal does not carry: they are no part of what a replay is compared on.
+    """
+
+    definition: SaleDefinition
+    fields: dict[str, Any]
+    version: int
+    created_ms: int
+    updated_ms: int
+    levels: dict[str, Levels]
+    customers: dict[str, int] = field(default_factory=dict)
+    operation: str | None = field(default=None, compare=False)
+    outcome: str | None = field(default=None, compare=False)
+
+    def copy(self) -> SaleState:
+        """An independent copy."""
+        return SaleState(
+            self.definition,
+            self.fields,
+            self.version,
+            self.created_ms,
+            self.updated_ms,
+            dict(self.levels),
+            dict(self.customers),
+            self.operation,
+            self.outcome,
+        )
+
+
+@dataclass(slots=True)
+class PartitionState:
+    """Everything that a partition's journal tells, up to and with entry `sequence`.
+
+    Bookings that Redis has evicted, and records that have run out, are still in it.
+    """
+
+    sequence: int = 0
+    last_ms: int = 0
+    sales: dict[str, SaleState] = field(default_factory=dict)
+    bookings: dict[str, Booking] = field(default_factory=dict)
+    records: dict[RecordName, Record] = field(default_factory=dict)
+
+    def copy(self) -> PartitionState:
+        """An independent copy. Costs as much as the state is large."""
+        return PartitionState(
+            self.sequence,
+            self.last_ms,
+            {sale_id: sale.copy() for sale_id, sale in self.sales.items()},
+            dict(self.bookings),
+            dict(self.records),
+        )
