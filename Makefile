@@ -1,0 +1,25 @@
+# Each target does its own set-up: a .venv at the root, made once from
+# requirements.lock and used again until that file changes.
+BIN := .venv/bin
+
+export PYTHON
+
+.PHONY: setup up test demo check lock
+
+setup: ## only the set-up
+	@.ci/setup
+
+up: setup ## the whole system on embedded servers, in the foreground
+	@exec $(BIN)/holdfast up --demo-sale
+
+test: setup ## the whole test suite on real embedded servers, with coverage
+	@tests/run
+
+demo: setup ## sell out a flash sale over HTTP and print the result
+	@exec $(BIN)/holdfast demo
+
+check: setup ## everything static: format, lint, types, architecture, Lua, SQL
+	@$(BIN)/python -m tests.checks
+
+lock: ## resolve requirements.lock and deploy/requirements.lock again
+	@.ci/lock

@@ -1,0 +1,1 @@
+"""The tests, and what `make check` runs beside other people's tools."""
