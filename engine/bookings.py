@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final
 
 from engine import limits
+from engine.archive import Archive, bring_back, require_not_below
 from engine.calls import Caller, Reply
 from engine.checks import require_ids, require_quantities, require_trace
 from engine.crypto import Vault
@@ -19,9 +20,10 @@ from engine.types import (
     Contact,
     LineRequest,
     RateLimit,
-    Status,
-    pack_lines,
 )
+
+_OTHER_CUSTOMER: Final = "other_customer"
+"""What `absent` says beside a booking that is there, but not for who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +39,6 @@ class Answer:
     replayed: bool = False
     item_id: str | None = None
     retry_after_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ArchivedBooking:
-    """A booking as PostgreSQL has it, with the sequence of the entry that made it so."""
-
-    booking: Booking
-    contact: bytes | None
-    sequence: int
-
-
-class Archive(Protocol):
-    """Where bookings are that have left Redis."""
-
-    async def booking(self, booking_id: str) -> ArchivedBooking | None:
-        """Find a booking; None where there never was one. Raises `Unavailable`."""
 
 
 class Bookings:
@@ -152,14 +138,19 @@ class Bookings:
             return Answer(Outcome.ABSENT)
         arguments = (booking_id, customer_id or "")
         reply = await self._caller.run("get_booking", partition, *arguments)
-        if reply.outcome is Outcome.FOUND and reply.values[1]:
+        for _ in range(limits.MAX_RESERVE_ROUNDS):
+            if reply.outcome is not Outcome.FOUND or not reply.values[1]:
+                break
+            # Oldest first: before this one come all that are due longer in its sale.
             await self.expire(Booking.from_json(reply.text()).sale_id)
             reply = await self._caller.run("get_booking", partition, *arguments)
         if reply.outcome is Outcome.FOUND:
             return Answer(Outcome.FOUND, Booking.from_json(reply.text()))
+        if reply.outcome is Outcome.ABSENT and reply.text() == _OTHER_CUSTOMER:
+            return Answer(Outcome.ABSENT)
         archived = await self._archive.booking(booking_id) if self._archive else None
         if reply.outcome is Outcome.EVICTED:
-            _not_below(archived, int(reply.text()))
+            require_not_below(archived, int(reply.text()))
         if archived is None or customer_id not in (None, archived.booking.customer_id):
             return Answer(Outcome.ABSENT)
         return Answer(Outcome.FOUND, archived.booking)
@@ -193,6 +184,7 @@ class Bookings:
         Outcomes: `confirmed`, `replayed`, `idempotency_key_reused`, `absent`, `hold_expired`,
         `invalid_state`, `payment_required`.
         """
+        require_ids(customer_id, key)
         fingerprint = self._vault.fingerprint("confirm")
         return await self._change(
             "confirm",
@@ -246,59 +238,18 @@ class Bookings:
             return Answer(Outcome.ABSENT)
         require_trace(str(arguments[-1]))
         reply = await self._caller.run(name, partition, booking_id, *arguments)
-        if reply.outcome in (Outcome.ABSENT, Outcome.EVICTED) and await self._load(
-            partition, booking_id
-        ):
+        gone = reply.outcome is Outcome.EVICTED or (
+            reply.outcome is Outcome.ABSENT and reply.text() != _OTHER_CUSTOMER
+        )
+        if gone and await bring_back(self._caller, self._archive, partition, booking_id):
             reply = await self._caller.run(name, partition, booking_id, *arguments)
         return _answer(reply)
-
-    async def _load(self, partition: int, booking_id: str) -> bool:
-        """Bring a booking back from the archive; False where there is none."""
-        archived = await self._archive.booking(booking_id) if self._archive else None
-        if archived is None:
-            return False
-        booking = archived.booking
-        if booking.status is Status.PENDING:
-            # Only bookings without a deadline leave Redis: this one was lost, or PostgreSQL lags.
-            raise Unavailable(f"booking {booking_id} is in PostgreSQL as PENDING, and not in Redis")
-        fields: dict[str, str | int] = {
-            "sale_id": booking.sale_id,
-            "customer_id": booking.customer_id,
-            "status": booking.status,
-            "lines": pack_lines(booking.lines),
-            "amount": booking.amount,
-            "currency": booking.currency,
-            "hold_expires_ms": booking.hold_expires_ms,
-            "created_ms": booking.created_ms,
-            "updated_ms": booking.updated_ms,
-            "extended": int(booking.extended),
-        }
-        if booking.cancel_reason:
-            fields["cancel_reason"] = booking.cancel_reason
-        flat = [part for pair in fields.items() for part in pair]
-        reply = await self._caller.run(
-            "load",
-            partition,
-            booking_id,
-            booking.version,
-            archived.contact or b"",
-            archived.sequence,
-            *flat,
-        )
-        if reply.outcome is Outcome.STALE:
-            _not_below(archived, int(reply.text()))
-        return True
-
-
-def _not_below(archived: ArchivedBooking | None, version: int) -> None:
-    """Refuse an archive that is behind what Redis let go: a restored or lagging PostgreSQL."""
-    if archived is None or archived.booking.version < version:
-        raise Unavailable("PostgreSQL is behind what has left Redis")
 
 
 def _answer(reply: Reply) -> Answer:
     if reply.outcome is Outcome.EVICTED:
-        return Answer(Outcome.ABSENT)
+        # Its tombstone says that it exists: to answer `absent` would be a lie.
+        raise Unavailable("the booking has left Redis and could not be brought back")
     if reply.outcome in (Outcome.ABSENT, Outcome.IDEMPOTENCY_KEY_REUSED):
         return Answer(reply.outcome)
     booking = Booking.from_json(reply.text())

@@ -44,9 +44,13 @@ JOURNAL_AHEAD: Final = "equal or smaller than the target stream top item"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a script answered, and how many times it was sent."""
+    """What a script answered, and how many times it was sent.
+
+    `sequence` is that of the partition's last entry when the script ran.
+    """
 
     outcome: Outcome
+    sequence: int
     values: Sequence[Any]
     attempts: int
 
@@ -95,6 +99,8 @@ class Caller:
                 unknown = _judge(error, partition)
                 late = asyncio.get_running_loop().time() >= give_up
                 if late or attempt >= MAX_CALL_ATTEMPTS:
+                    if unknown is error:
+                        raise
                     raise unknown from error
                 jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads retries, keeps no secret
                 await asyncio.sleep(jitter * 0.02 * 4 ** (attempt - 1))
@@ -124,7 +130,7 @@ class Caller:
         if word == Outcome.FENCED:
             raise Fenced(partition, raw[2].decode())
         self._partitions.saw(partition, generation, raw[1])
-        return Reply(Outcome(word), raw[2:], attempts)
+        return Reply(Outcome(word), raw[1], raw[2:], attempts)
 
     async def _close(self, partition: int) -> None:
         """Fence a partition for everybody: this process has proof that Redis lost entries.

@@ -66,7 +66,7 @@ class RedisTransport:
         await self._connection.disconnect(nowait=True)
 
 
-def _split_sentinel(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
+def split_sentinel(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
     """Read `redis+sentinel://[user:password@]host:port,host:port/service[?…]`."""
     parts = urlsplit(url)
     netloc = parts.netloc.rpartition("@")[2]
@@ -96,7 +96,7 @@ def connector(url: str) -> Connect:
         "client_name": "holdfast-engine",
     }
     if url.startswith("redis+sentinel://"):
-        hosts, service, options = _split_sentinel(url)
+        hosts, service, options = split_sentinel(url)
         sentinel = Sentinel(hosts, socket_timeout=CONNECT_TIMEOUT_MS / 1000)
 
         async def connect_primary() -> Transport:
@@ -126,7 +126,7 @@ async def client(url: str) -> Redis:
         "socket_timeout": CALL_TIMEOUT_MS / 1000,
     }
     if url.startswith("redis+sentinel://"):
-        hosts, service, options = _split_sentinel(url)
+        hosts, service, options = split_sentinel(url)
         found: Redis = Sentinel(hosts, **timeouts).master_for(service, **(timeouts | options))
         return found
     plain: Redis = Redis.from_url(url, **timeouts)

@@ -13,7 +13,9 @@ from typing import Any, Self
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from engine.bookings import Archive, Bookings
+from engine.archive import Archive
+from engine.audit import Audit
+from engine.bookings import Bookings
 from engine.calls import Caller
 from engine.connections import check_durability, client, connector
 from engine.crypto import Vault
@@ -48,7 +50,7 @@ class Engine:
         self._refreshed_at = float("-inf")
         replicas = None
         if options.durability is Durability.REPLICA:
-            replicas = Replicas(options.min_replicas, self.keys.key("beat", 0))
+            replicas = Replicas(options.min_replicas, self.keys.meta(0))
         self._connect = connector(options.redis_url)
         self._pipeline = Pipeline(
             self._connect, replicas=replicas, on_reconnect=self.refresh_floors
@@ -65,6 +67,7 @@ class Engine:
         )
         self.rate_limit = RateLimiter(caller, options.rate_limit)
         self.journal = Journal(caller, self.keys, self.partitions, redis)
+        self.audit = Audit(caller, self.keys, redis)
 
     @classmethod
     async def open(

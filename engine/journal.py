@@ -71,8 +71,11 @@ def unpack_levels(text: str) -> tuple[Levels, ...]:
     """Read `item:available:held:sold,…`; empty text is no item."""
     if not text:
         return ()
-    parts = (part.split(":") for part in text.split(","))
-    return tuple(Levels(item, int(a), int(h), int(s)) for item, a, h, s in parts)
+    levels = []
+    for part in text.split(","):
+        item_id, available, held, sold = part.split(":")
+        levels.append(Levels(item_id, int(available), int(held), int(sold)))
+    return tuple(levels)
 
 
 def parse_entry(sequence: int, text: bytes) -> Entry:
@@ -153,7 +156,7 @@ class Journal:
             RawEntry(int(entry_id.partition(b"-")[0]), fields[1])
             for entry_id, fields in reply.values[0]
         )
-        return JournalSlice(self._partitions.floor(partition).sequence, entries)
+        return JournalSlice(reply.sequence, entries)
 
     async def trim(self, partition: int, cursor: int, keep_from: int) -> int:
         """Tell Redis PostgreSQL's cursor, and drop entries below `keep_from`; answers how many."""

@@ -11,6 +11,7 @@ chosen so that the slots of P partitions spread evenly over the 16,384.
 from __future__ import annotations
 
 import os
+import re
 import time
 import zlib
 from dataclasses import dataclass
@@ -18,12 +19,13 @@ from typing import Final
 
 from redis.crc import key_slot
 
-from engine.limits import MAX_PARTITIONS
+from engine.limits import BOOKING_ID_PATTERN, MAX_PARTITIONS
 
 SLOTS: Final = 16_384
 HASH_FUNCTION: Final = "crc32"
 """Recorded at first start with the number of partitions; another value is refused."""
 
+_BOOKING_ID: Final = re.compile(BOOKING_ID_PATTERN.removesuffix("$") + r"\Z")
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -160,7 +162,7 @@ FAMILIES: Final = (
         (),
         "string",
         "a counter written before each WAIT, so that the connection has something to wait for",
-        "the engine, in durability `replica`",
+        "beat, in durability `replica`",
         "for ever",
     ),
 )
@@ -222,11 +224,10 @@ class Keys:
         return zlib.crc32(sale_id.encode()) % self.partitions
 
     def partition_of_booking(self, booking_id: str) -> int | None:
-        """The partition that a booking's id names; None where there is no such partition."""
-        try:
-            partition = int(booking_id[:3], 16)
-        except ValueError:
+        """The partition that a booking's id names; None for what no booking can be called."""
+        if not _BOOKING_ID.match(booking_id):
             return None
+        partition = int(booking_id[:3], 16)
         return partition if partition < self.partitions else None
 
 

@@ -73,6 +73,26 @@ CURSOR_POLL_MS: Final = 10
 FLOORS_FRESH_MS: Final = 100
 """PostgreSQL is not asked for its cursors more often, however many calls meet a fence."""
 
+# Workers.
+TICK_S: Final = 2
+"""How often arq's cron puts each loop into its queue."""
+SLICE_MS: Final = 3_000
+"""How long one job works at a loop: until the next one takes over, and longer if that is late."""
+IDLE_GRACE_MS: Final = 700
+"""A loop that nobody has worked at for so long gets a hand that does not come from arq."""
+WATCH_MS: Final = 200
+QUEUE_TIMEOUT_MS: Final = 1_000
+MAX_PARTITIONS_AT_ONCE: Final = 64
+MAX_SWEPT_PER_PIECE: Final = 256
+DRAIN_IDLE_MIN_MS: Final = 5
+DRAIN_IDLE_MAX_MS: Final = 40
+EVICTION_INTERVAL_MS: Final = 1_000
+OBSERVE_INTERVAL_MS: Final = 1_000
+FINAL_DRAIN_MS: Final = 10_000
+"""How long a worker that is told to stop goes on draining."""
+VERIFY_STALL_MS: Final = 10_000
+"""How long `verify` waits for a cursor that does not move before it calls that a difference."""
+
 assert MAX_LINES * MAX_QUANTITY < MAX_INTEGER
 assert MAX_TAKEN_BACK_PER_RESERVE <= MAX_DUE_SCANNED
 assert MAX_EXPIRED_PER_CALL <= MAX_DUE_SCANNED
@@ -81,3 +101,6 @@ assert JOURNAL_KEPT_BEHIND_CURSOR_MS < FINISHED_RETENTION_MS, "an evicted bookin
 assert CALL_TIMEOUT_MS < TOMBSTONE_TTL_MS, "a slow load ends before its tombstone does"
 assert CURSOR_BELIEVED_MS < JOURNAL_KEPT_BEHIND_CURSOR_MS
 assert MAX_PARTITIONS <= 16**3, "a booking id spells its partition in three hex digits"
+assert 60 % TICK_S == 0, "ticks come evenly over the minute"
+assert TICK_S * 1000 + 500 < SLICE_MS, "a slice lasts until arq, polling each 500 ms, has the next"
+assert MAX_SWEPT_PER_PIECE >= MAX_EXPIRED_PER_CALL

@@ -7,18 +7,9 @@ failover refuses the call instead of selling twice.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 from engine.errors import Fenced
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """The least that a partition may be at: PostgreSQL's generation and cursor."""
-
-    generation: int
-    sequence: int
-
+from engine.types import Floor
 
 FloorSource = Callable[[], Awaitable[Mapping[int, Floor]]]
 """Asks PostgreSQL for the floors; raises `Unavailable` where it is away."""

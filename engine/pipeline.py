@@ -27,7 +27,7 @@ from engine.limits import (
     MAX_CALLS_PER_BATCH,
     MAX_CALLS_WAITING,
 )
-from engine.scripts import Script
+from engine.scripts import Script, load_script
 
 
 @dataclass(slots=True)
@@ -48,11 +48,23 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """Durability `replica`: how many must have a batch before it is answered, and how to ask."""
+    """Durability `replica`: how many must have a batch before it is answered, and how to ask.
+
+    `meta` is the key that `lua/beat.lua` derives its own from.
+    """
 
     count: int
-    beat_key: str
+    meta: bytes
     timeout_ms: int = CALL_TIMEOUT_MS // 2
+
+
+def _must_be_replicated(script: Script) -> bool:
+    """Whether an answer of the script may only be given once replicas have what it tells.
+
+    A refusal would not need it, but is rare beside the answers that do. Of the scripts that only
+    read, the journal's: PostgreSQL must not take over an entry that a failover could still undo.
+    """
+    return "no-writes" not in script.flags or script.name == "read_journal"
 
 
 class Pipeline:
@@ -143,8 +155,16 @@ class Pipeline:
                             await transport.close()
                     transport = None
                     self._fail(batch, Unavailable(f"Redis: {type(error).__name__} {error}"))
-                except BaseException as error:
-                    self._fail(batch, Unavailable(f"the engine stopped: {error!r}"))
+                except Exception as error:  # noqa: BLE001 - a link that ends would never be missed
+                    # A call that cannot be sent, say. The half-written connection goes with it;
+                    # the link stays, or its callers would wait for ever.
+                    if transport is not None:
+                        with contextlib.suppress(OSError, RedisError):
+                            await transport.close()
+                    transport = None
+                    self._fail(batch, error)
+                except BaseException:
+                    self._fail(batch, Unavailable("the engine stopped"))
                     raise
         finally:
             if transport is not None:
@@ -159,7 +179,7 @@ class Pipeline:
             again = await transport.exchange([batch[i].by_text() for i in unknown])
             for i, reply in zip(unknown, again, strict=True):
                 replies[i] = reply
-        if self._replicas and not all("no-writes" in call.script.flags for call in batch):
+        if self._replicas and any(_must_be_replicated(call.script) for call in batch):
             await self._wait_for_replicas(transport, self._replicas)
         for call, reply in zip(batch, replies, strict=True):
             if call.future.done():
@@ -175,9 +195,15 @@ class Pipeline:
         WAIT counts what this very connection wrote, and a replay writes nothing: without the beat
         it would be told at once that all is well, about writes of another connection.
         """
-        _, acknowledged = await transport.exchange(
-            [("INCR", replicas.beat_key), ("WAIT", replicas.count, replicas.timeout_ms)]
+        beat = load_script("beat")
+        beaten, acknowledged = await transport.exchange(
+            [
+                ("EVAL", beat.text, 1, replicas.meta),
+                ("WAIT", replicas.count, replicas.timeout_ms),
+            ]
         )
+        if isinstance(beaten, Exception):
+            raise RedisConnectionError(f"the beat was not written: {beaten}")
         if not isinstance(acknowledged, int) or acknowledged < replicas.count:
             raise RedisConnectionError(f"{acknowledged} of {replicas.count} replicas have it")
 

@@ -12,7 +12,7 @@ import orjson
 
 from engine import limits
 from engine.calls import Caller, Reply
-from engine.checks import require_ids, require_trace
+from engine.checks import require_definition, require_trace
 from engine.keys import Keys
 from engine.outcomes import Outcome
 from engine.types import (
@@ -53,7 +53,7 @@ class Sales:
         Outcomes: `created`, `updated`, `unchanged`, `sale_in_past`, `capacity_in_use`,
         `currency_in_use`.
         """
-        require_ids(definition.sale_id, *(item.item_id for item in definition.items))
+        require_definition(definition)
         require_trace(trace)
         partition = self._keys.partition_of_sale(definition.sale_id)
         arguments: list[bytes | str | int] = [

@@ -244,3 +244,20 @@ class RateLimit:
 
     interval_us: int
     burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedBooking:
+    """A booking as PostgreSQL has it, with the sequence of the entry that made it so."""
+
+    booking: Booking
+    contact: bytes | None
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The least that a partition may be at: PostgreSQL's generation and cursor."""
+
+    generation: int
+    sequence: int

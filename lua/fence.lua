@@ -5,7 +5,13 @@
 -- args:     generation seen reason
 -- outcomes: fenced
 -- entries:  none
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  redis.call('HSETNX', KEYS[1], 'fenced', ARGV[3])
+local meta = redis.call('HMGET', KEYS[1], 'generation', 'fenced')
+if not meta[1] then
+  return {'fenced', -1, 'meta_missing'}
 end
-return {'fenced', -1, redis.call('HGET', KEYS[1], 'fenced') or 'meta_missing'}
+-- Who has not yet heard of a rebuild knows nothing about what was rebuilt.
+if tonumber(meta[1]) > tonumber(ARGV[1]) then
+  return {'fenced', -1, 'generation'}
+end
+redis.call('HSETNX', KEYS[1], 'fenced', ARGV[3])
+return {'fenced', -1, meta[2] or ARGV[3]}

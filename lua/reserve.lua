@@ -119,7 +119,8 @@ if excess > 0 or short_item then
   chosen, more, over_cap = choose_due(due, short, customer_id, excess, max_scanned, tonumber(ARGV[13]))
   if not chosen then
     if more then
-      return refuse('due_backlog')
+      -- The caller asks again by itself, up to some rounds: that must not cost the customer's rate.
+      return {'due_backlog', partition.sequence, ''}
     elseif over_cap then
       return refuse('customer_limit')
     end

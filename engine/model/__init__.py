@@ -5,15 +5,39 @@ and which entries it must write. No I/O, no clock of its own.
 """
 
 from engine.model.apply import advance, apply, fold, units_of
+from engine.model.decide import decide
+from engine.model.operations import (
+    Bounds,
+    Cancel,
+    Complete,
+    Confirm,
+    Expire,
+    Extend,
+    Operation,
+    PutSale,
+    Reserve,
+)
 from engine.model.state import Disagreement, PartitionState, Record, SaleState
+from engine.model.work import Decision
 
 __all__ = [
+    "Bounds",
+    "Cancel",
+    "Complete",
+    "Confirm",
+    "Decision",
     "Disagreement",
+    "Expire",
+    "Extend",
+    "Operation",
     "PartitionState",
+    "PutSale",
     "Record",
+    "Reserve",
     "SaleState",
     "advance",
     "apply",
+    "decide",
     "fold",
     "units_of",
 ]

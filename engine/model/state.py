@@ -73,7 +73,8 @@ class SaleState:
 class PartitionState:
     """Everything that a partition's journal tells, up to and with entry `sequence`.
 
-    Bookings that Redis has evicted, and records that have run out, are still in it.
+    Bookings that Redis has evicted, and records that have run out, are still in it. `drained` is
+    the cursor that PostgreSQL last told; the journal does not carry it.
     """
 
     sequence: int = 0
@@ -81,6 +82,7 @@ class PartitionState:
     sales: dict[str, SaleState] = field(default_factory=dict)
     bookings: dict[str, Booking] = field(default_factory=dict)
     records: dict[RecordName, Record] = field(default_factory=dict)
+    drained: int = field(default=0, compare=False)
 
     def copy(self) -> PartitionState:
         """An independent copy. Costs as much as the state is large."""
@@ -90,4 +92,5 @@ class PartitionState:
             {sale_id: sale.copy() for sale_id, sale in self.sales.items()},
             dict(self.bookings),
             dict(self.records),
+            self.drained,
         )

@@ -6,7 +6,8 @@ local function plan_rate(partition, customer_id, interval_us, burst_us)
     return nil
   end
   local arrival_us = tonumber(redis.call('GET', key_rate(customer_id)) or 0)
-  if arrival_us < partition.now_us then
+  -- Further ahead than it may ever be: the server's clock stepped back, or the limit was lowered.
+  if arrival_us < partition.now_us or arrival_us > partition.now_us + burst_us then
     arrival_us = partition.now_us
   end
   local ahead_us = arrival_us + interval_us - partition.now_us

@@ -1,6 +1,7 @@
 -- Finds the booking that a call names. A booking of another customer than `customer_id` (empty:
--- anybody's) is as absent as one that never was; `evicted` where a tombstone tells that it was
--- here. Returns the booking, or nil and the reply.
+-- anybody's) is as absent as one that never was, but says `other_customer`, so that nobody looks for
+-- it in PostgreSQL; `evicted` where a tombstone tells that it was here.
+-- Returns the booking, or nil and the reply.
 local function find_booking(partition, booking_id, customer_id)
   local booking = read_booking(booking_id)
   if not booking then
@@ -8,7 +9,7 @@ local function find_booking(partition, booking_id, customer_id)
     return nil, {version and 'evicted' or 'absent', partition.sequence, version or ''}
   end
   if customer_id ~= '' and booking.customer_id ~= customer_id then
-    return nil, {'absent', partition.sequence, ''}
+    return nil, {'absent', partition.sequence, 'other_customer'}
   end
   return booking
 end

@@ -1,0 +1,192 @@
+"""Reads for `holdfast verify`: what Redis has, with the sequence at which it had it.
+
+Safe on a live system: nothing is written, and each call is a bounded slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from engine.calls import Caller
+from engine.errors import Unavailable
+from engine.keys import FAMILY, Keys
+from engine.outcomes import Outcome
+from engine.types import Booking
+
+SCAN_KEYS: Final = 1_000
+
+Fields = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SaleReading:
+    """A sale at a sequence; `sale` and `stock` are its hashes, empty where there is no sale.
+
+    `first_deadline_ms` is that of its earliest hold, `due_ms` its place in the partition's `due`.
+    """
+
+    sale_id: str
+    sequence: int
+    sale: Fields
+    stock: Fields
+    customers: int
+    holds: int
+    first_deadline_ms: int | None
+    due_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomersReading:
+    """Units of customers in a sale at a sequence; None where Redis counts none."""
+
+    sale_id: str
+    sequence: int
+    units: Mapping[str, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class HoldReading:
+    """A booking's deadline in the index, and its hash; each None where there is none."""
+
+    booking_id: str
+    deadline_ms: int | None
+    status: str | None
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldsReading:
+    """Bookings of a sale at a sequence."""
+
+    sale_id: str
+    sequence: int
+    holds: tuple[HoldReading, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BookingReading:
+    """A booking's hash; `booking` None where its fields do not make one."""
+
+    partition: int
+    booking_id: str
+    sequence: int
+    booking: Booking | None
+
+
+class Audit:
+    """The audit reads of an engine. All raise `Unavailable`; those by partition, `Fenced` too."""
+
+    def __init__(self, caller: Caller, keys: Keys, redis: Redis) -> None:
+        self._caller = caller
+        self._keys = keys
+        self._redis = redis
+
+    async def sale_ids(self, partition: int, after: str, limit: int) -> list[str]:
+        """Ids of a partition's sales after `after`, in order, at most `limit`."""
+        reply = await self._caller.run("list_sales", partition, after, limit)
+        return [name.decode() for name in reply.values[0]]
+
+    async def sale(self, partition: int, sale_id: str) -> SaleReading:
+        """A sale with its stock."""
+        reply = await self._caller.run("audit_sale", partition, sale_id)
+        if reply.outcome is not Outcome.FOUND:
+            return SaleReading(sale_id, reply.sequence, {}, {}, 0, 0, None, None)
+        sale, stock, customers, holds, first, due = reply.values
+        return SaleReading(
+            sale_id, reply.sequence, _fields(sale), _fields(stock), customers, holds,
+            _number(first), _number(due),
+        )  # fmt: skip
+
+    async def customers(
+        self, partition: int, sale_id: str, customer_ids: Sequence[str]
+    ) -> CustomersReading:
+        """What customers hold and have bought in a sale."""
+        reply = await self._caller.run("audit_customers", partition, sale_id, *customer_ids)
+        units = zip(customer_ids, map(_number, reply.values[0]), strict=True)
+        return CustomersReading(sale_id, reply.sequence, dict(units))
+
+    async def holds(self, partition: int, sale_id: str, booking_ids: Sequence[str]) -> HoldsReading:
+        """Bookings of a sale, and what the index of deadlines says of them."""
+        reply = await self._caller.run("audit_holds", partition, sale_id, *booking_ids)
+        holds = tuple(
+            HoldReading(name, _number(deadline), status.decode() or None, _number(version))
+            for name, (deadline, status, version) in zip(booking_ids, reply.values[0], strict=True)
+        )
+        return HoldsReading(sale_id, reply.sequence, holds)
+
+    async def bookings(self) -> AsyncIterator[list[BookingReading]]:
+        """All bookings of all partitions that are in Redis, page by page; one may come twice."""
+        prefixes = [self._keys.key("booking", p, "") for p in range(self._keys.partitions)]
+        partition_of = {prefix: partition for partition, prefix in enumerate(prefixes)}
+        pattern = f"hf:{{{self._keys.partitions:x}.*}}:{FAMILY['booking'].name}:*"
+        position = 0
+        try:
+            while True:
+                position, names = await self._redis.scan(position, match=pattern, count=SCAN_KEYS)
+                places = []
+                for name in names:
+                    prefix, colon, booking_id = name.decode().rpartition(":")
+                    if (partition := partition_of.get(prefix + colon)) is not None:
+                        places.append((partition, booking_id))
+                pipe = self._redis.pipeline(transaction=False)
+                for partition, booking_id in places:
+                    pipe.hgetall(self._keys.key("booking", partition, booking_id))
+                hashes = await pipe.execute() if places else []
+                # A hash that is empty by now was evicted since the scan met its key.
+                yield [
+                    _booking(*place, fields)
+                    for place, fields in zip(places, hashes, strict=True)
+                    if fields
+                ]
+                if position == 0:
+                    return
+        except (OSError, RedisError) as error:
+            raise Unavailable(f"Redis: {error}") from error
+
+    async def written_ms(self, sequences: Mapping[int, int]) -> dict[int, int]:
+        """When entries were written, by partition; those that are not in the journal left out."""
+        pipe = self._redis.pipeline(transaction=False)
+        for partition, sequence in sequences.items():
+            pipe.xrange(self._keys.key("journal", partition), f"{sequence}-0", "+", count=1)
+        try:
+            found = await pipe.execute() if sequences else []
+        except (OSError, RedisError) as error:
+            raise Unavailable(f"Redis: {error}") from error
+        return {
+            partition: orjson.loads(entries[0][1][b"entry"])["at_ms"]
+            for partition, entries in zip(sequences, found, strict=True)
+            if entries
+        }
+
+
+def _fields(flat: Sequence[bytes]) -> Fields:
+    words = [word.decode() for word in flat]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _number(text: bytes) -> int | None:
+    return int(float(text)) if text else None
+
+
+def _booking(partition: int, booking_id: str, fields: Mapping[bytes, bytes]) -> BookingReading:
+    words: dict[str, str | int | None] = {
+        name.decode(): value.decode() for name, value in fields.items()
+    }
+    try:
+        for name in (
+            *("version", "amount", "hold_expires_ms", "created_ms", "updated_ms", "extended"),
+            "sequence",
+        ):
+            words[name] = int(str(words[name]))
+        words = {"cancel_reason": None, **words, "booking_id": booking_id}
+        return BookingReading(
+            partition, booking_id, int(str(words["sequence"])), Booking.from_fields(words)
+        )
+    except (KeyError, ValueError):
+        return BookingReading(partition, booking_id, 0, None)

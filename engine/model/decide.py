@@ -1,0 +1,257 @@
+"""The executable specification of the scripts that change state.
+
+`decide` says what a script must answer and which entries it must write, in the same order of
+checks as its Lua: replay, backlog, sale, window, items, caps, stock. Rates are left out: they
+decide about callers, not about stock. So are bookings that Redis has evicted.
+
+The new state is what `advance` makes of the entries: what is decided here obeys the fold's audit.
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from engine.model.apply import units_of
+from engine.model.operations import (
+    Cancel,
+    Complete,
+    Confirm,
+    Expire,
+    Extend,
+    Operation,
+    PutSale,
+    Reserve,
+)
+from engine.model.state import PartitionState, SaleState
+from engine.model.take_back import choose_due, due_holds
+from engine.model.work import Decision, Work
+from engine.outcomes import Outcome
+from engine.types import Booking, CancelReason, Levels, Line, Status, definition_json
+
+
+def decide(state: PartitionState, operation: Operation, now_ms: int) -> Decision:
+    """What a script must do at `now_ms` by the server's clock; `state` stays as it was."""
+    work = Work(state.copy(), max(now_ms, state.last_ms))
+    match operation:
+        case PutSale():
+            return _put_sale(work, operation)
+        case Reserve():
+            return _reserve(work, operation)
+        case Extend():
+            return _extend(work, operation)
+        case Cancel():
+            return _cancel(work, operation)
+        case Confirm():
+            return _confirm(work, operation)
+        case Complete():
+            return _complete(work, operation)
+        case Expire():
+            return _expire(work, operation)
+
+
+def _replay(work: Work, name: tuple[str, str, str, str], fingerprint: str) -> Decision | None:
+    record = work.state.records.get(name)
+    if record is None or not record.lives(work.now_ms):
+        return None
+    if record.fingerprint != fingerprint:
+        return work.answer(Outcome.IDEMPOTENCY_KEY_REUSED)
+    return work.answer(Outcome.REPLAYED, record.answer)
+
+
+def _put_sale(work: Work, wanted: PutSale) -> Decision:
+    definition = wanted.definition
+    sale = work.state.sales.get(definition.sale_id)
+    if sale and sale.operation == wanted.operation:
+        assert sale.outcome
+        return work.answer(Outcome(sale.outcome))
+    moved = not sale or sale.definition.closes_ms != definition.closes_ms
+    if 0 < definition.closes_ms <= work.now_ms and moved:
+        return work.answer(Outcome.SALE_IN_PAST)
+
+    levels = sale.levels if sale else {}
+    named = {item.item_id: item.capacity for item in definition.items}
+    deltas, after, in_use = [], [], False
+    for item_id, capacity in (named | {gone: 0 for gone in levels if gone not in named}).items():
+        was = levels.get(item_id)
+        held, sold = (was.held, was.sold) if was else (0, 0)
+        available = capacity - held - sold
+        if available < 0:
+            return work.answer(Outcome.CAPACITY_IN_USE, item_id=item_id)
+        in_use = in_use or held + sold > 0
+        if was is None or was.available != available:
+            deltas.append(Levels(item_id, available - (was.available if was else 0), 0, 0))
+            after.append(Levels(item_id, available, held, sold))
+    if sale and sale.definition.currency != definition.currency and in_use:
+        return work.answer(Outcome.CURRENCY_IN_USE)
+
+    fields = orjson.loads(definition_json(definition))
+    redefined = sale is None or sale.fields != fields
+    if not redefined and not deltas:
+        return work.answer(Outcome.UNCHANGED)
+    work.write(
+        "sale_put" if redefined else "stock_adjusted",
+        sale_id=definition.sale_id,
+        version=sale.version + 1 if sale else 1,
+        definition=fields,
+        deltas=tuple(deltas),
+        levels=tuple(after),
+    )
+    outcome = Outcome.UPDATED if sale else Outcome.CREATED
+    put = work.state.sales[definition.sale_id]
+    put.operation, put.outcome = wanted.operation, outcome
+    return work.answer(outcome)
+
+
+def _reserve(work: Work, wanted: Reserve) -> Decision:
+    state, now_ms, bounds = work.state, work.now_ms, wanted.bounds
+    name = ("hold", wanted.sale_id, wanted.key, wanted.customer_id)
+    if replay := _replay(work, name, wanted.fingerprint):
+        return replay
+    if state.sequence - state.drained >= bounds.max_backlog_entries:
+        return work.answer(Outcome.BACKLOG_FULL)
+    sale = state.sales.get(wanted.sale_id)
+    if sale is None:
+        return work.answer(Outcome.UNKNOWN_SALE)
+    definition = sale.definition
+    if now_ms < definition.opens_ms:
+        return work.answer(Outcome.SALE_NOT_OPEN)
+    if 0 < definition.closes_ms <= now_ms:
+        return work.answer(Outcome.SALE_CLOSED)
+
+    items = {item.item_id: item for item in definition.items}
+    lines = []
+    for line in wanted.lines:
+        item = items.get(line.item_id)
+        if item is None:
+            return work.answer(Outcome.UNKNOWN_ITEM, item_id=line.item_id)
+        lines.append(Line(line.item_id, line.quantity, item.unit_price))
+    booking = Booking(
+        booking_id=wanted.booking_id,
+        version=1,
+        sale_id=wanted.sale_id,
+        customer_id=wanted.customer_id,
+        status=Status.PENDING,
+        cancel_reason=None,
+        lines=tuple(lines),
+        amount=sum(line.amount for line in lines),
+        currency=definition.currency,
+        hold_expires_ms=now_ms + definition.hold_ms,
+        created_ms=now_ms,
+        updated_ms=now_ms,
+        extended=False,
+    )
+    units = units_of(booking)
+    for item_id, quantity in units.items():
+        if 0 < items[item_id].max_per_booking < quantity:
+            return work.answer(Outcome.BOOKING_LIMIT, item_id=item_id)
+    if booking.amount > bounds.max_amount:
+        return work.answer(Outcome.AMOUNT_TOO_LARGE)
+    if refusal := _make_room(work, sale, booking, units, wanted):
+        return refusal
+    more = {"key": wanted.key, "fingerprint": wanted.fingerprint, "contact": wanted.contact}
+    work.append("held", booking, ("available", "held"), **more)
+    return work.answer(Outcome.HELD, booking)
+
+
+def _make_room(
+    work: Work, sale: SaleState, booking: Booking, units: dict[str, int], wanted: Reserve
+) -> Decision | None:
+    """Take due holds back where stock or the customer's cap is short; the refusal, or None."""
+    cap, total = sale.definition.max_units_per_customer, sum(units.values())
+    if 0 < cap < total:
+        return work.answer(Outcome.CUSTOMER_LIMIT)
+    excess = sale.customers.get(booking.customer_id, 0) + total - cap if cap else 0
+    short = {
+        item_id: quantity - sale.levels[item_id].available
+        for item_id, quantity in units.items()
+        if quantity > sale.levels[item_id].available
+    }
+    if excess <= 0 and not short:
+        return None
+    due = due_holds(work.state, booking.sale_id, work.now_ms)
+    first_short = next(iter(short), None)
+    choice = choose_due(due, short, booking.customer_id, max(excess, 0), wanted.bounds)
+    if choice.refusal is not None:
+        sold_out = choice.refusal is Outcome.SOLD_OUT
+        return work.answer(choice.refusal, item_id=first_short if sold_out else None)
+    for hold in choice.chosen:
+        work.end(hold, CancelReason.EXPIRED)
+    return None
+
+
+def _over(booking: Booking) -> Outcome:
+    """Why a booking that is no live hold cannot be treated as one."""
+    expired = booking.status is Status.PENDING or booking.cancel_reason is CancelReason.EXPIRED
+    return Outcome.HOLD_EXPIRED if expired else Outcome.INVALID_STATE
+
+
+def _is_live(work: Work, booking: Booking) -> bool:
+    return booking.status is Status.PENDING and booking.hold_expires_ms > work.now_ms
+
+
+def _extend(work: Work, wanted: Extend) -> Decision:
+    booking = work.find(wanted.booking_id, wanted.customer_id)
+    if booking is None:
+        return work.answer(Outcome.ABSENT)
+    if not _is_live(work, booking):
+        return work.answer(_over(booking), booking)
+    if booking.extended:
+        return work.answer(Outcome.UNCHANGED, booking)
+    definition = work.state.sales[booking.sale_id].definition
+    if 0 < definition.closes_ms <= work.now_ms:
+        return work.answer(Outcome.SALE_CLOSED, booking)
+    expires_ms = max(booking.hold_expires_ms, work.now_ms + definition.hold_ms)
+    extended = work.changed(booking, extended=True, hold_expires_ms=expires_ms)
+    work.append("extended", extended, None)
+    return work.answer(Outcome.EXTENDED, extended)
+
+
+def _cancel(work: Work, wanted: Cancel) -> Decision:
+    booking = work.find(wanted.booking_id, wanted.customer_id)
+    if booking is None:
+        return work.answer(Outcome.ABSENT)
+    if booking.status is Status.CANCELLED:
+        return work.answer(Outcome.UNCHANGED, booking)
+    if booking.status is Status.COMPLETED:
+        return work.answer(Outcome.INVALID_STATE, booking)
+    due = booking.status is Status.PENDING and not _is_live(work, booking)
+    return work.answer(
+        Outcome.CANCELLED, work.end(booking, CancelReason.EXPIRED if due else wanted.reason)
+    )
+
+
+def _confirm(work: Work, wanted: Confirm) -> Decision:
+    name = ("pay", wanted.booking_id, wanted.key, wanted.customer_id)
+    if replay := _replay(work, name, wanted.fingerprint):
+        return replay
+    booking = work.find(wanted.booking_id, wanted.customer_id)
+    if booking is None:
+        return work.answer(Outcome.ABSENT)
+    if not _is_live(work, booking):
+        return work.answer(_over(booking), booking)
+    if booking.amount > 0:
+        return work.answer(Outcome.PAYMENT_REQUIRED, booking)
+    confirmed = work.changed(booking, status=Status.CONFIRMED)
+    more = {"key": wanted.key, "fingerprint": wanted.fingerprint}
+    work.append("confirmed", confirmed, ("held", "sold"), **more)
+    return work.answer(Outcome.CONFIRMED, confirmed)
+
+
+def _complete(work: Work, wanted: Complete) -> Decision:
+    booking = work.find(wanted.booking_id, "")
+    if booking is None:
+        return work.answer(Outcome.ABSENT)
+    if booking.status is Status.COMPLETED:
+        return work.answer(Outcome.UNCHANGED, booking)
+    if booking.status is not Status.CONFIRMED:
+        return work.answer(Outcome.INVALID_STATE, booking)
+    completed = work.changed(booking, status=Status.COMPLETED)
+    work.append("completed", completed, None)
+    return work.answer(Outcome.COMPLETED, completed)
+
+
+def _expire(work: Work, wanted: Expire) -> Decision:
+    due = due_holds(work.state, wanted.sale_id, work.now_ms)[: wanted.limit]
+    for booking in due:
+        work.end(booking, CancelReason.EXPIRED)
+    return work.answer(Outcome.DONE, expired=len(due))

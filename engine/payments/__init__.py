@@ -1,0 +1,1 @@
+"""Money for the holds: the gateway's protocol, and the adapter that speaks to Stripe."""

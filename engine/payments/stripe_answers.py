@@ -1,0 +1,83 @@
+"""Asks Stripe once, and reads what comes back: the object, a refusal, or nothing to rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import Final, TypeAlias, cast
+
+import aiohttp
+import stripe
+from stripe import StripeObject
+
+from engine.payments.gateway import (
+    Declined,
+    Failed,
+    GatewayStatus,
+    Page,
+    Payment,
+    Refunded,
+    Unknown,
+)
+from engine.payments.stripe_amounts import from_stripe
+from engine.payments.stripe_errors import outcome_of
+from engine.payments.stripe_objects import Json, payment_of
+
+Refusal: TypeAlias = Declined | Failed | Unknown
+
+UNREADABLE: Final = Unknown("unreadable")
+"""Stripe answered, but not with what this version reads: as good as no answer."""
+
+
+async def ask(request: Awaitable[StripeObject]) -> Json | Refusal:
+    """Send a request once; return the object it answers with, or what its error means."""
+    try:
+        return cast(Json, (await request).to_dict())
+    except stripe.StripeError as error:
+        return outcome_of(error)
+    except TimeoutError:
+        return Unknown("timeout")
+    except (aiohttp.ClientError, OSError):
+        # While an answer's body is read, the library lets these through.
+        return Unknown("connection")
+
+
+def read_payment(answer: Json) -> Payment | Unknown:
+    """Read a PaymentIntent."""
+    try:
+        return payment_of(answer)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return UNREADABLE
+
+
+def read_page(answer: Json | Refusal) -> Page | Unknown:
+    """Read a list, which is continued after its last object, or the first page of a search."""
+    if isinstance(answer, Unknown):
+        return answer
+    if not isinstance(answer, Mapping):
+        return Unknown(answer.code)
+    rows = answer.get("data")
+    if not isinstance(rows, list):
+        return UNREADABLE
+    payments = tuple(payment for row in rows if isinstance(payment := read_payment(row), Payment))
+    if len(payments) < len(rows):
+        return UNREADABLE
+    return Page(payments, payments[-1].authorization_id if answer.get("has_more") else None)
+
+
+def refused(answer: Json | Refusal, payment: Payment) -> Failed | Unknown:
+    """Say that a step did not lead where it should; the payment's standing is what is known."""
+    if isinstance(answer, Declined | Failed) and payment.status is not GatewayStatus.AUTHORIZING:
+        return Failed(answer.code, payment.status)
+    return Unknown(f"status_{payment.status.lower()}")
+
+
+def read_refund(refund: Json, authorization_id: str) -> Refunded | Failed | Unknown:
+    """Read a Refund; `pending` is one that Stripe will make, and tells of if it cannot."""
+    try:
+        if refund.get("status") in {"failed", "canceled"}:
+            return Failed(str(refund.get("failure_reason") or "refund_failed"))
+        currency = str(refund["currency"]).upper()
+        amount = from_stripe(int(refund["amount"]), currency)
+        return Refunded(authorization_id, str(refund["id"]), amount, currency)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return UNREADABLE
