@@ -43,7 +43,8 @@ TOMBSTONE_TTL_MS: Final = 60 * 60 * 1000
 JOURNAL_KEPT_BEHIND_CURSOR_MS: Final = 5 * 60 * 1000
 
 # How much one step does.
-MAX_PARTITIONS: Final = 4096
+MAX_PARTITIONS: Final = 1024
+"""More would be slow to start: a process looks for the tag of each (`engine.keys`)."""
 DEFAULT_PARTITIONS: Final = 16
 MAX_TAKEN_BACK_PER_RESERVE: Final = 64
 MAX_DUE_SCANNED: Final = 256
@@ -58,6 +59,35 @@ MAX_CALL_ATTEMPTS: Final = 3
 MAX_RESERVE_ROUNDS: Final = 8
 CALL_TIMEOUT_MS: Final = 5_000
 CONNECT_TIMEOUT_MS: Final = 2_000
+
+# The API.
+MAX_HEADER_BYTES: Final = 16 * 1024
+MAX_TOKEN_BYTES: Final = 8 * 1024
+MAX_QUERY_BYTES: Final = 4 * 1024
+MAX_FAULTS_SHOWN: Final = 100
+MAX_FAULT_PATH_CHARS: Final = 200
+BODY_TIMEOUT_MS: Final = 15_000
+SLOW_REQUEST_MS: Final = 1_000
+"""A request that took so long is worth a line in the log."""
+OWN_WRITES_TIMEOUT_MS: Final = 1_000
+"""How long a history waits until PostgreSQL has what its reader did just before."""
+MAX_TOKENS_REMEMBERED: Final = 32_768
+MAX_SALES_REMEMBERED: Final = 1_000
+"""Sales whose last availability a process keeps."""
+JWKS_AGE_MS: Final = 5 * 60 * 1000
+JWKS_RETRY_MS: Final = 2_000
+"""The identity service is not asked for its keys more often, whatever tokens name."""
+JWKS_TIMEOUT_MS: Final = 5_000
+MAX_JWKS_BYTES: Final = 512 * 1024
+MAX_JWKS_KEYS: Final = 100
+READINESS_AGE_MS: Final = 500
+READINESS_TIMEOUT_MS: Final = 2_000
+TEND_INTERVAL_MS: Final = 1_000
+KEEP_ALIVE_S: Final = 75
+"""Longer than load balancers keep idle connections, so that they and not we close them."""
+SHUTDOWN_S: Final = 20
+"""What a request in flight has to end in, once a process is told to stop."""
+MAX_CONNECTIONS_WAITING: Final = 4_096
 
 # PostgreSQL.
 MAX_DATABASE_CONNECTIONS: Final = 10
@@ -99,6 +129,9 @@ assert MAX_EXPIRED_PER_CALL <= MAX_DUE_SCANNED
 assert MAX_DRAIN_ENTRIES < MAX_BACKLOG_ENTRIES
 assert JOURNAL_KEPT_BEHIND_CURSOR_MS < FINISHED_RETENTION_MS, "an evicted booking is long drained"
 assert CALL_TIMEOUT_MS < TOMBSTONE_TTL_MS, "a slow load ends before its tombstone does"
+assert MAX_TOKEN_BYTES + MAX_CURSOR_CHARS < MAX_HEADER_BYTES
+assert OWN_WRITES_TIMEOUT_MS < SHUTDOWN_S * 1000
+assert CALL_TIMEOUT_MS * MAX_CALL_ATTEMPTS <= SHUTDOWN_S * 1000, "a call ends before its process"
 assert CURSOR_BELIEVED_MS < JOURNAL_KEPT_BEHIND_CURSOR_MS
 assert MAX_PARTITIONS <= 16**3, "a booking id spells its partition in three hex digits"
 assert 60 % TICK_S == 0, "ticks come evenly over the minute"

@@ -1,0 +1,137 @@
+"""Builds the API process: settings in, an ASGI application out. Nothing else builds parts.
+
+The application serves from its first moment. What is away then (PostgreSQL, Redis, the identity
+service) is tried again until it is there; a setting or a server that is refused ends the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from importlib.metadata import version
+from typing import Final, NoReturn
+
+import structlog
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from api import routes_bookings, routes_changes, routes_sales, routes_service
+from api.auth import Verifier
+from api.endpoint import Endpoint
+from api.jwks import KeySet
+from api.middleware import Gate
+from api.openapi import openapi
+from api.operations import Operation
+from api.parts import Parts
+from api.problems import Problem
+from engine.engine import Engine
+from engine.errors import SettingsError, Unavailable
+from engine.limits import TEND_INTERVAL_MS
+from engine.settings import EngineOptions, Settings
+from persistence.pool import create_pool
+from persistence.reads import Reads
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    # Routes are tried in this order: the ones that are asked most come first.
+    *routes_bookings.OPERATIONS,
+    *routes_sales.OPERATIONS,
+    *routes_changes.OPERATIONS,
+    *routes_service.OPERATIONS,
+)
+
+_log = structlog.stdlib.get_logger("holdfast.api")
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The application.
+
+    Raises:
+        SettingsError: a setting is refused; from the start of its lifespan also `WeakDurability`.
+    """
+    verifier = Verifier(KeySet(settings.jwks_url), settings.jwt_issuer, settings.jwt_audience)
+    document = openapi(OPERATIONS, settings, version("holdfast-reservations"))
+    parts = Parts(settings, verifier, document)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with running(parts):
+            yield
+
+    app = Starlette(
+        routes=routes(OPERATIONS, parts),
+        middleware=[Middleware(Gate, max_in_flight=settings.max_in_flight)],
+        lifespan=lifespan,
+    )
+    app.state.parts = parts
+    app.router.redirect_slashes = False
+    app.router.default = _not_found
+    return app
+
+
+def routes(operations: Sequence[Operation], parts: Parts) -> list[Route]:
+    """One route a path, in the order in which the paths first come."""
+    by_path: dict[str, list[Operation]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, []).append(operation)
+    return [Route(path, Endpoint(parts, those)) for path, those in by_path.items()]
+
+
+async def _not_found(_scope: Scope, _receive: Receive, _send: Send) -> NoReturn:
+    raise Problem("not_found", "This path leads nowhere.")
+
+
+@contextlib.asynccontextmanager
+async def running(parts: Parts) -> AsyncIterator[None]:
+    """Open what the parts need, keep it tended, close it."""
+    pool = await create_pool(parts.settings.database_url, application_name="holdfast-api")
+    parts.opened_reads = Reads(pool)
+    try:
+        # Once before anything is served; a server that is too weak ends the start here.
+        await asyncio.gather(_open_engine(parts), parts.verifier.keys.tend())
+        tending = asyncio.create_task(_tend(parts))
+        try:
+            yield
+        finally:
+            tending.cancel()
+            await asyncio.gather(tending, return_exceptions=True)
+    finally:
+        await parts.verifier.keys.close()
+        if parts.opened is not None:
+            await parts.opened.close()
+        await pool.close()
+
+
+async def _open_engine(parts: Parts) -> None:
+    """Open the engine if it is not yet. Redis away is noted and tried again."""
+    if parts.opened is not None:
+        return
+    try:
+        parts.opened = await Engine.open(
+            EngineOptions.of(parts.settings), archive=parts.reads, floors=parts.reads.cursors
+        )
+    except Unavailable as error:
+        _log.warning("redis_away", error=str(error))
+    except SettingsError as error:
+        parts.refused = error
+        raise
+
+
+async def _tend(parts: Parts) -> None:
+    """What has to be done every second or so, until cancelled."""
+    while True:
+        await asyncio.sleep(TEND_INTERVAL_MS / 1000)
+        for step in (_open_engine(parts), _refresh_floors(parts), parts.verifier.keys.tend()):
+            try:
+                await step
+            except Exception as error:  # noqa: BLE001
+                # Nobody else would do the other steps, or these the next time.
+                _log.error("tending_failed", error=f"{type(error).__name__}: {error}")
+
+
+async def _refresh_floors(parts: Parts) -> None:
+    """A rebuild gives a partition a new generation: PostgreSQL tells."""
+    if parts.opened is not None:
+        await parts.opened.refresh_floors()

@@ -1,0 +1,139 @@
+"""Bearer tokens: JWTs of the identity service, verified by PyJWT, remembered until they end.
+
+A verdict is remembered because a signature costs a hundred microseconds and a buyer sends the same
+token many times. It is forgotten when the token ends and when the set of keys changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections import OrderedDict
+from typing import Any, Final
+
+import jwt
+from jwt.exceptions import (
+    ExpiredSignatureError,
+    ImmatureSignatureError,
+    InvalidAudienceError,
+    InvalidIssuerError,
+    MissingRequiredClaimError,
+    PyJWTError,
+)
+
+from api.call import Principal
+from api.jwks import ALGORITHMS, KeySet, KeysUnknown
+from api.problems import Problem
+from engine.limits import ID_PATTERN, MAX_TOKEN_BYTES, MAX_TOKENS_REMEMBERED
+
+_BEARER: Final = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9_=.-]+) *")
+_SUBJECT: Final = re.compile(ID_PATTERN[1:-1])
+
+
+def unauthenticated(detail: str, *, token_sent: bool = True) -> Problem:
+    """A 401 with the challenge that RFC 6750 asks for."""
+    challenge = b'Bearer realm="holdfast"'
+    if token_sent:
+        challenge += b', error="invalid_token"'
+    return Problem("unauthenticated", detail, headers=[(b"www-authenticate", challenge)])
+
+
+class Verifier:
+    """Turns an Authorization header into a principal."""
+
+    def __init__(self, keys: KeySet, issuer: str, audience: str) -> None:
+        self.keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._remembered: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        self._version = keys.version
+
+    async def principal(self, header: bytes | None) -> Principal:
+        """Who sent the header.
+
+        Raises:
+            Problem: `unauthenticated`; `unavailable` while the keys have never been read.
+        """
+        if header is None:
+            raise unauthenticated("Send `Authorization: Bearer <token>`.", token_sent=False)
+        if len(header) > MAX_TOKEN_BYTES:
+            raise unauthenticated("The token is too long.")
+        if self._version != self.keys.version:
+            self._remembered.clear()
+            self._version = self.keys.version
+        # Its digest: no copy of a credential is kept, and each entry has the same size.
+        digest = hashlib.blake2b(header, digest_size=20).digest()
+        found = self._remembered.get(digest)
+        if found is not None and found[0] > time.time():
+            self._remembered.move_to_end(digest)
+            return found[1]
+        expires_at, principal = await self._verify(header)
+        self._remembered[digest] = (expires_at, principal)
+        if len(self._remembered) > MAX_TOKENS_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return principal
+
+    async def _verify(self, header: bytes) -> tuple[float, Principal]:
+        matched = _BEARER.fullmatch(header)
+        if not matched:
+            raise unauthenticated("The Authorization header is not `Bearer <token>`.")
+        token = matched[1]
+        try:
+            head = jwt.get_unverified_header(token)
+        except PyJWTError:
+            raise unauthenticated("The token is not a JWT.") from None
+        algorithm, key_id = head.get("alg"), head.get("kid")
+        if algorithm not in ALGORITHMS:
+            raise unauthenticated("The token's algorithm is not accepted.")
+        if key_id is not None and not isinstance(key_id, str):
+            raise unauthenticated("The token's key id is not a text.")
+        try:
+            key = await self.keys.find(key_id, algorithm)
+        except KeysUnknown:
+            raise Problem(
+                "unavailable",
+                "The identity service's keys cannot be read, so no token can be verified; "
+                "nothing was tried.",
+                retry_after_s=2,
+            ) from None
+        if key is None:
+            raise unauthenticated("The token is signed with a key that is not known.")
+        try:
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                issuer=self._issuer,
+                audience=self._audience,
+                # When a token was issued decides nothing; an identity service whose clock is a
+                # second ahead would otherwise have its fresh tokens refused.
+                options={"require": ["exp", "sub", "iss", "aud"], "verify_iat": False},
+            )
+        except PyJWTError as error:
+            raise unauthenticated(_why(error)) from None
+        return float(claims["exp"]), _principal(claims)
+
+
+def _principal(claims: dict[str, Any]) -> Principal:
+    subject, scope = claims["sub"], claims.get("scope", "")
+    if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
+        raise unauthenticated(f"The token's `sub` must match {ID_PATTERN}.")
+    scopes = frozenset(scope.split()) if isinstance(scope, str) else frozenset()
+    return Principal(subject, scopes)
+
+
+def _why(error: PyJWTError) -> str:
+    """What to tell the caller; nothing of the token is repeated."""
+    if isinstance(error, MissingRequiredClaimError):
+        return f"The token lacks `{error.claim}`."
+    reasons: tuple[tuple[type[PyJWTError], str], ...] = (
+        (ExpiredSignatureError, "The token has expired."),
+        (ImmatureSignatureError, "The token is not valid yet."),
+        (InvalidAudienceError, "The token is meant for another audience."),
+        (InvalidIssuerError, "The token is of another issuer."),
+    )
+    for kind, reason in reasons:
+        if isinstance(error, kind):
+            return reason
+    return "The token's signature or form is not valid."

@@ -1,0 +1,102 @@
+"""What a handler is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from starlette.types import Send
+
+if TYPE_CHECKING:
+    from api.operations import Operation
+    from api.parts import Parts
+
+JSON: Final = b"application/json"
+BOOKINGS: Final = "bookings"
+BOOKINGS_ANY: Final = "bookings:any"
+ADMIN: Final = "admin"
+
+_ALWAYS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls: the token's subject, which is the customer, and its scopes."""
+
+    sub: str
+    scopes: frozenset[str]
+
+
+NOBODY: Final = Principal("", frozenset())
+
+
+@dataclass(slots=True)
+class Context:
+    """One request as the outermost layer knows it, for its answer, its log line, its metrics."""
+
+    headers: dict[bytes, bytes]
+    request_id: str
+    trace: str
+    """A W3C traceparent: the caller's trace or a new one, with a span id of ours."""
+    operation: Operation | None = None
+    principal: Principal = NOBODY
+    status: int = 0
+    code: str = ""
+    """The problem's code, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to an operation, everything in it checked."""
+
+    parts: Parts
+    principal: Principal
+    path: Mapping[str, str]
+    query: Any
+    """The operation's query model."""
+    body: Any
+    """The operation's body model."""
+    key: str
+    """The Idempotency-Key in lower case, where the operation takes one."""
+    trace: str
+
+    @property
+    def any_customer(self) -> bool:
+        """Whether the caller is a trusted front end."""
+        return BOOKINGS_ANY in self.principal.scopes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer, ready to be sent."""
+
+    status: int
+    body: bytes
+    headers: Sequence[tuple[bytes, bytes]] = field(default=())
+    content_type: bytes = JSON
+
+
+def json_reply(status: int, shown: object, headers: Sequence[tuple[bytes, bytes]] = ()) -> Reply:
+    """An answer of JSON."""
+    return Reply(status, orjson.dumps(shown), headers)
+
+
+async def send_reply(context: Context, send: Send, reply: Reply) -> None:
+    """Send an answer with the headers that every answer carries."""
+    context.status = reply.status
+    headers = [
+        (b"content-type", reply.content_type),
+        (b"content-length", b"%d" % len(reply.body)),
+        (b"x-request-id", context.request_id.encode()),
+        (b"traceparent", context.trace.encode()),
+        *_ALWAYS,
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

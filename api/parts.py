@@ -1,0 +1,47 @@
+"""What handlers work with: one set a process, built by `api.app`."""
+
+from __future__ import annotations
+
+from api.auth import Verifier
+from api.availability import SharedReads
+from api.readiness import Looks
+from engine.engine import Engine
+from engine.errors import SettingsError, Unavailable
+from engine.keys import Keys
+from engine.settings import Settings
+from engine.types import Availability
+from persistence.reads import Reads
+
+
+class Parts:
+    """The parts of the process that answer requests."""
+
+    def __init__(self, settings: Settings, verifier: Verifier, openapi: bytes) -> None:
+        self.settings = settings
+        self.verifier = verifier
+        self.openapi = openapi
+        self.keys = Keys(settings.partitions)
+        self.availability = SharedReads(self._availability, settings.availability_staleness_ms)
+        self.looks = Looks(self)
+        self.opened: Engine | None = None
+        """None until Redis has answered for the first time."""
+        self.opened_reads: Reads | None = None
+        self.refused: SettingsError | None = None
+        """Why the start was given up."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine. Raises `Unavailable` while Redis has not answered yet."""
+        if self.opened is None:
+            raise Unavailable("Redis has not answered since this process started")
+        return self.opened
+
+    @property
+    def reads(self) -> Reads:
+        """What is read from PostgreSQL."""
+        if self.opened_reads is None:
+            raise Unavailable("this process is starting")
+        return self.opened_reads
+
+    async def _availability(self, sale_id: str) -> Availability | None:
+        return await self.engine.sales.availability(sale_id)

@@ -1,0 +1,188 @@
+"""Holding and reading bookings. `POST /v1/bookings` is the path that has to be fast."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from api.answers import show_booking, show_bookings
+from api.call import ADMIN, Call, Reply, json_reply
+from api.metrics import count_outcome
+from api.operations import ALL_SCOPES, BOOKING, CUSTOMERS, Answered, Operation
+from api.paging import bad_cursor, wait_for_writes
+from api.problems import Fault, Problem, invalid, refusal
+from api.schemas import Act, CustomerQuery, HistoryQuery, Hold
+from api.shapes import BookingPage, BookingShown
+from engine.outcomes import Outcome
+from engine.types import Contact, LineRequest
+from persistence.reads import InvalidCursor
+
+TAG: Final = "bookings"
+REPLAYED: Final = (b"idempotency-replayed", b"true")
+REPLAYED_ABOUT: Final = {
+    "Idempotency-Replayed": "`true` where this is the first answer to the same request, kept."
+}
+
+
+def named_customer(call: Call) -> str | None:
+    """The customer that the body or the query names.
+
+    Raises:
+        Problem: `invalid_request`, they name two.
+    """
+    query: CustomerQuery = call.query
+    body: Act | Hold = call.body
+    in_query, in_body = query.customer_id, body.customer_id
+    if in_query is not None and in_body is not None and in_query != in_body:
+        raise invalid(
+            "The query and the body name different customers.",
+            [Fault("customer_id", "differs between query and body")],
+        )
+    return in_body or in_query
+
+
+def own_or_named(call: Call, named: str | None, *, admins: bool) -> str | None:
+    """Whose booking it must be; None where the caller may act on anybody's and named nobody.
+
+    Args:
+        admins: whether `admin` is enough for this with another's booking.
+
+    Raises:
+        Problem: `forbidden`, a customer named another.
+    """
+    if call.any_customer or (admins and ADMIN in call.principal.scopes):
+        return named
+    if named is not None and named != call.principal.sub:
+        raise _not_for_others()
+    return call.principal.sub
+
+
+def _not_for_others() -> Problem:
+    return Problem("forbidden", "Only a token with `bookings:any` may act for another customer.")
+
+
+async def hold(call: Call) -> Reply:
+    """Hold stock: all lines or none."""
+    body: Hold = call.body
+    customer_id = named_customer(call) or call.principal.sub
+    trusted = call.any_customer
+    if customer_id != call.principal.sub and not trusted:
+        raise _not_for_others()
+    contact = Contact(body.contact.email, body.contact.phone) if body.contact else None
+    answer = await call.parts.engine.bookings.reserve(
+        body.sale_id,
+        customer_id,
+        [LineRequest(line.item_id, line.quantity) for line in body.lines],
+        call.key,
+        contact=contact,
+        limited=not trusted,
+        trace=call.trace,
+    )
+    count_outcome("hold", answer.outcome)
+    if answer.booking is None:
+        raise refusal(answer.outcome, answer.item_id, answer.retry_after_ms)
+    headers = [(b"location", f"/v1/bookings/{answer.booking.booking_id}".encode())]
+    if answer.replayed:
+        headers.append(REPLAYED)
+    return json_reply(201, show_booking(answer.booking), headers)
+
+
+async def get_booking(call: Call) -> Reply:
+    """One booking, wherever it lives."""
+    query: CustomerQuery = call.query
+    customer_id = own_or_named(call, query.customer_id, admins=True)
+    answer = await call.parts.engine.bookings.get(call.path["booking_id"], customer_id)
+    if answer.booking is None:
+        raise refusal(Outcome.ABSENT)
+    return json_reply(200, show_booking(answer.booking))
+
+
+async def list_bookings(call: Call) -> Reply:
+    """A customer's history, newest first, with what was written just before."""
+    query: HistoryQuery = call.query
+    customer_id = own_or_named(call, query.customer_id, admins=True)
+    if customer_id is None and not call.principal.scopes.isdisjoint(CUSTOMERS):
+        # A front end has bookings of its own; everybody's is what an administrator asks for.
+        customer_id = call.principal.sub
+    partitions = None
+    if query.sale_id is not None:
+        partitions = [call.parts.keys.partition_of_sale(query.sale_id)]
+    await wait_for_writes(call.parts, partitions)
+    try:
+        page = await call.parts.reads.history(
+            customer_id, query.limit, query.cursor, query.status, query.sale_id
+        )
+    except InvalidCursor:
+        raise bad_cursor() from None
+    return json_reply(200, show_bookings(page.bookings, page.next_cursor))
+
+
+OPERATIONS: Final = (
+    Operation(
+        name="hold",
+        method="POST",
+        path="/v1/bookings",
+        tag=TAG,
+        summary="Hold stock",
+        about=(
+            "All lines or none. The booking is `PENDING` until it is paid, cancelled, or its hold "
+            "expires. The same key with the same body gives the first answer again for 24 hours; "
+            "a refusal is not kept."
+        ),
+        handler=hold,
+        scopes=CUSTOMERS,
+        query=CustomerQuery,
+        body=Hold,
+        body_required=True,
+        needs_key=True,
+        answers={
+            201: Answered(
+                about="The units are held.",
+                shape=BookingShown,
+                headers={"Location": "The booking.", **REPLAYED_ABOUT},
+            )
+        },
+        codes=frozenset(
+            {
+                "idempotency_key_reused",
+                "rate_limited",
+                "unknown_sale",
+                "unknown_item",
+                "sale_not_open",
+                "sale_closed",
+                "booking_limit",
+                "customer_limit",
+                "sold_out",
+                "fenced",
+            }
+        ),
+    ),
+    Operation(
+        name="getBooking",
+        method="GET",
+        path="/v1/bookings/{booking_id}",
+        tag=TAG,
+        summary="A booking",
+        about="Another customer's booking is `not_found`.",
+        handler=get_booking,
+        scopes=ALL_SCOPES,
+        path_ids={"booking_id": BOOKING},
+        query=CustomerQuery,
+        answers={200: Answered(about="The booking.", shape=BookingShown)},
+        codes=frozenset({"fenced"}),
+    ),
+    Operation(
+        name="listBookings",
+        method="GET",
+        path="/v1/bookings",
+        tag=TAG,
+        summary="A customer's bookings, newest first",
+        about=(
+            "The caller's own; with `bookings:any` or `admin`, those of `customer_id`; with "
+            "`admin` alone and no `customer_id`, everybody's."
+        ),
+        handler=list_bookings,
+        scopes=ALL_SCOPES,
+        query=HistoryQuery,
+        answers={200: Answered(about="A page of bookings.", shape=BookingPage)},
+    ),
+)

@@ -1,0 +1,199 @@
+"""The shapes of what the server answers with, for the type checker and for OpenAPI.
+
+They are typed dictionaries, so that the functions that fill them (`api.answers`) are checked
+against the very definitions that `/openapi.json` is made from, and nothing is copied to fill them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field, WithJsonSchema
+from typing_extensions import TypedDict
+
+from engine import limits
+from engine.types import CancelReason, Status
+
+Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Units = Annotated[int, Field(ge=0, le=limits.MAX_INTEGER)]
+Minor = Annotated[int, Field(ge=0, description="In the currency's minor unit.")]
+
+
+class LineShown(TypedDict):
+    """A line at the price it had when it was held."""
+
+    item_id: str
+    quantity: int
+    unit_price: Minor
+    amount: Minor
+
+
+class Total(TypedDict):
+    """An amount of money."""
+
+    amount: Minor
+    currency: str
+
+
+class BookingShown(TypedDict):
+    """A booking. A hold is a booking in `PENDING`; after `hold_expires_at` its units go back."""
+
+    id: str
+    sale_id: str
+    customer_id: str
+    status: Status
+    cancel_reason: CancelReason | None
+    lines: list[LineShown]
+    total: Total
+    hold_expires_at: Moment
+    created_at: Moment
+    updated_at: Moment
+    payment: None
+
+
+class BookingPage(TypedDict):
+    """Bookings, newest first."""
+
+    bookings: list[BookingShown]
+    next_cursor: str | None
+
+
+class ItemShown(TypedDict):
+    """Something countable in a sale."""
+
+    id: str
+    name: str
+    capacity: Units
+    unit_price: Minor
+    max_per_booking: int | None
+
+
+class SaleShown(TypedDict):
+    """A sale with its items."""
+
+    id: str
+    name: str
+    opens_at: Moment | None
+    closes_at: Moment | None
+    hold_seconds: int
+    max_units_per_customer: int | None
+    currency: str
+    items: list[ItemShown]
+    version: int
+    created_at: Moment
+    updated_at: Moment
+
+
+class SalePage(TypedDict):
+    """Sales in order of their ids."""
+
+    sales: list[SaleShown]
+    next_cursor: str | None
+
+
+class LevelsShown(TypedDict):
+    """An item's counts: `available + held + sold = capacity`, always."""
+
+    item_id: str
+    capacity: Units
+    available: Units
+    held: Units
+    sold: Units
+
+
+class AvailabilityShown(TypedDict):
+    """A sale's levels as of one instant; units of holds that are due count as available."""
+
+    sale_id: str
+    as_of: Moment
+    items: list[LevelsShown]
+
+
+class Deltas(TypedDict):
+    """Signed changes of an item's counts."""
+
+    available: int
+    held: int
+    sold: int
+
+
+class StockChangeShown(TypedDict):
+    """One change of an item's stock, and what it led to."""
+
+    at: Moment
+    type: str
+    booking_id: str | None
+    deltas: Deltas
+    levels: LevelsShown
+    sequence: int
+
+
+class StockHistoryPage(TypedDict):
+    """Changes of an item's stock, newest first."""
+
+    sale_id: str
+    item_id: str
+    changes: list[StockChangeShown]
+    next_cursor: str | None
+
+
+class Health(TypedDict):
+    """The process lives."""
+
+    status: Literal["ok"]
+
+
+class PartRead(TypedDict):
+    """A server that this one needs."""
+
+    status: Literal["ok", "away"]
+    detail: str | None
+
+
+class FencedPart(TypedDict):
+    """A partition that waits for its operator."""
+
+    partition: int
+    reason: str
+
+
+class Backlog(TypedDict):
+    """Changes that PostgreSQL lacks."""
+
+    entries: int
+    oldest_age_s: float
+    full_partitions: list[int]
+
+
+class Readiness(TypedDict):
+    """Whether bookings can be taken, and what is amiss.
+
+    `degraded` takes bookings; `not_ready` takes none.
+    """
+
+    status: Literal["ready", "degraded", "not_ready"]
+    redis: PartRead
+    postgres: PartRead
+    identity: PartRead
+    partitions: int
+    fenced: list[FencedPart]
+    backlog: Backlog | None
+
+
+class FaultShown(TypedDict):
+    """One thing wrong with a request."""
+
+    path: str
+    message: str
+
+
+class ProblemShown(TypedDict):
+    """RFC 9457 problem details. Programs look at `code`; people read `detail`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: NotRequired[list[FaultShown]]

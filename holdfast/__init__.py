@@ -1,0 +1,1 @@
+"""The front door: the command, the embedded system, the demonstration. Nothing imports it."""

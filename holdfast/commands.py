@@ -1,0 +1,125 @@
+"""What each sub-command runs, with which settings; it returns the exit code.
+
+Each imports what it needs when it is called, so that `holdfast token` does not wait for asyncpg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from engine.errors import SettingsError
+from engine.settings import Settings, load_settings
+from holdfast import logs
+from holdfast.system import DataDirectory, operator_settings
+
+
+def run_up(options: argparse.Namespace) -> int:
+    """`holdfast up`."""
+    from holdfast import up  # noqa: PLC0415
+
+    return up.run(
+        up.UpOptions(
+            data=options.data,
+            host=options.host,
+            port=options.port,
+            api_workers=options.api_workers or up.default_api_workers(),
+            demo_sale=options.demo_sale,
+            redis_url=options.redis_url,
+            database_url=options.database_url,
+        )
+    )
+
+
+def run_api(options: argparse.Namespace) -> int:
+    """`holdfast api`."""
+    from api.serve import serve  # noqa: PLC0415
+
+    serve(_environment_settings(), options.host, options.port, options.fd)
+    return 0
+
+
+def run_worker(_: argparse.Namespace) -> int:
+    """`holdfast worker`."""
+    from workers.main import run  # noqa: PLC0415
+
+    run(_environment_settings())
+    return 0
+
+
+def run_simulator(options: argparse.Namespace) -> int:
+    """`holdfast simulator`."""
+    from holdfast.simulator.serve import run  # noqa: PLC0415
+    from holdfast.simulator.settings import load_simulator_settings  # noqa: PLC0415
+
+    run(load_simulator_settings(), options.host, options.port, options.data / "simulator")
+    return 0
+
+
+def run_migrate(options: argparse.Namespace) -> int:
+    """`holdfast migrate`."""
+    from holdfast import first_start  # noqa: PLC0415
+
+    applied = asyncio.run(first_start.prepare(_operator_settings(options)))
+    print("\n".join(applied) or "nothing to apply")
+    return 0
+
+
+def run_token(options: argparse.Namespace) -> int:
+    """`holdfast token`."""
+    from holdfast import dev_auth  # noqa: PLC0415
+    from holdfast.settings import given_settings  # noqa: PLC0415
+
+    variables = {**DataDirectory(options.data).read_settings(), **given_settings()}
+    trusted = variables.get("HOLDFAST_JWKS_URL")
+    if trusted not in {None, (options.data / dev_auth.JWKS_FILE).absolute().as_uri()}:
+        raise SettingsError(f"HOLDFAST_JWKS_URL: {trusted} is trusted, not the development key")
+    key = dev_auth.read_key(
+        options.data,
+        variables.get("HOLDFAST_JWT_ISSUER", dev_auth.ISSUER),
+        variables.get("HOLDFAST_JWT_AUDIENCE", dev_auth.AUDIENCE),
+    )
+    subjects = (
+        (f"{options.sub}-{number}" for number in range(1, options.count + 1))
+        if options.count
+        else iter((options.sub,))
+    )
+    for token in key.tokens(subjects, options.scope, options.ttl or dev_auth.TOKEN_TTL_S):
+        print(token)
+    return 0
+
+
+def run_backlog_status(options: argparse.Namespace) -> int:
+    """`holdfast backlog status`."""
+    from workers import backlog  # noqa: PLC0415
+
+    return asyncio.run(backlog.status(_operator_settings(options), as_json=options.json))
+
+
+def run_verify(options: argparse.Namespace) -> int:
+    """`holdfast verify`."""
+    from workers import verify  # noqa: PLC0415
+
+    return asyncio.run(verify.verify(_operator_settings(options), as_json=options.json))
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """`holdfast demo`."""
+    from holdfast import demo  # noqa: PLC0415
+
+    return asyncio.run(demo.demo(options.buyers, options.stock, as_json=options.json))
+
+
+def _environment_settings() -> Settings:
+    """The settings of a part that runs alone."""
+    settings = load_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    return settings
+
+
+def _operator_settings(options: argparse.Namespace) -> Settings:
+    """The settings of the system that the command is about."""
+    settings = operator_settings(options.data)
+    logs.configure("warning", "console" if sys.stderr.isatty() else settings.log_format)
+    return settings

@@ -1,0 +1,1 @@
+"""The servers that `holdfast up` starts when no URL names another."""

@@ -1,0 +1,70 @@
+"""The settings of the front door itself: those of the embedded servers.
+
+The system's own settings are in `engine.settings`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from engine.errors import SettingsError
+from engine.settings import Settings, load_settings
+
+PREFIX = "HOLDFAST_"
+
+
+def _program(named: Path) -> Path:
+    found = shutil.which(named)
+    if not found:
+        raise ValueError(f"{named} is not a program that can be run")
+    return Path(found).absolute()
+
+
+class EmbeddedSettings(BaseSettings):
+    """What `up` asks of the servers it starts."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    valkey_server: Annotated[Path, AfterValidator(_program)] | None = None
+    """A Valkey or Redis server to start in place of the wheel's."""
+    valkey_maxmemory_bytes: int = Field(1 << 30, ge=16 << 20)
+    """Where the embedded server refuses new holds; journal, holds and records live below it."""
+
+
+def load_embedded_settings() -> EmbeddedSettings:
+    """Read them; raises SettingsError that names each variable that is refused, and why."""
+    try:
+        return EmbeddedSettings()
+    except ValidationError as refused:
+        raise SettingsError(
+            "; ".join(
+                f"{PREFIX}{str(fault['loc'][0]).upper()}: "
+                + fault["msg"].removeprefix("Value error, ")
+                for fault in refused.errors()
+            )
+        ) from None
+
+
+def given_settings() -> dict[str, str]:
+    """The variables of the system's settings that somebody set: `.env`, and the environment."""
+    given = {**dotenv_values(".env"), **os.environ}
+    names = {f"{PREFIX}{field}".upper() for field in Settings.model_fields}
+    return {name: value for name in sorted(names) if (value := given.get(name))}
+
+
+def settings_from(variables: Mapping[str, str]) -> Settings:
+    """The settings that these variables say, over those of the environment.
+
+    Raises SettingsError.
+    """
+    return load_settings({name.removeprefix(PREFIX).lower(): v for name, v in variables.items()})

@@ -1,0 +1,1 @@
+"""A payment gateway to develop and test against: Stripe's PaymentIntents, without Stripe."""

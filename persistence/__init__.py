@@ -1,0 +1,1 @@
+"""PostgreSQL: migrations, the drain that fills it from the journal, and what is read from it."""

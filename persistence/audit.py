@@ -1,0 +1,184 @@
+"""Reads for `holdfast verify`: the journal in slices, and the projections as of one instant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from engine.types import Booking, Levels
+from persistence.pool import Connection, Pool, connection
+from persistence.queries import query
+from persistence.reads import booking_of
+
+SLICE_ROWS: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A row of the journal: the entry, and what the columns beside it say of it."""
+
+    sequence: int
+    generation: int
+    at_ms: int | None
+    type: str | None
+    booking_id: str | None
+    sale_id: str | None
+    entry: bytes
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPosition:
+    """Where a partition stands; `chain` covers every entry up to the cursor."""
+
+    generation: int
+    sequence: int
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SaleRow:
+    """A sale's row without its items."""
+
+    sale_id: str
+    partition: int
+    version: int
+    name: str
+    opens_ms: int
+    closes_ms: int
+    hold_ms: int
+    max_units_per_customer: int
+    currency: str
+    created_ms: int
+    updated_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """An item's row; `position` None where its sale's definition does not have it."""
+
+    sale_id: str
+    position: int | None
+    name: str | None
+    unit_price: int | None
+    max_per_booking: int | None
+    levels: Levels
+
+
+@dataclass(frozen=True, slots=True)
+class BookingRow:
+    """A booking's row; `booking` None where its lines are missing."""
+
+    booking_id: str
+    partition: int
+    sequence: int
+    booking: Booking | None
+
+
+@dataclass(frozen=True, slots=True)
+class StockSums:
+    """An item's stock history: how many changes, their sum, and whether each led to its levels."""
+
+    sale_id: str
+    changes: int
+    sums: Levels
+    follows: bool
+
+
+class Audit:
+    """Audit reads over a pool. All raise `Unavailable` where PostgreSQL is away."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def entries(self, partition: int, after: int, to: int) -> list[AuditEntry]:
+        """A partition's entries after a sequence up to another, at most `SLICE_ROWS`."""
+        async with connection(self._pool) as taken:
+            rows = await taken.fetch(query("audit_entries"), partition, after, to, SLICE_ROWS)
+        return [AuditEntry(*row) for row in rows]
+
+    async def texts(self, partition: int, sequences: Sequence[int]) -> dict[int, bytes]:
+        """Some entries of a partition, by sequence; those that are not there left out."""
+        async with connection(self._pool) as taken:
+            rows = await taken.fetch(query("audit_texts"), partition, sequences)
+        return {row["sequence"]: row["entry"] for row in rows}
+
+    async def last_entries(self, booking_ids: Sequence[str]) -> dict[str, int]:
+        """The sequence of the last entry of bookings; those that are not there left out."""
+        async with connection(self._pool) as taken:
+            rows = await taken.fetch(query("audit_last_entries"), booking_ids)
+        return {row["booking_id"]: row["sequence"] for row in rows}
+
+    @asynccontextmanager
+    async def snapshot(self, partition: int) -> AsyncIterator[Snapshot]:
+        """A partition's projections, all as of one instant."""
+        async with (
+            connection(self._pool) as taken,
+            taken.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            row = await taken.fetchrow(query("audit_position"), partition)
+            yield Snapshot(taken, partition, AuditPosition(*row) if row else None)
+
+
+class Snapshot:
+    """What `Audit.snapshot` opens; `position` None where PostgreSQL never had the partition."""
+
+    def __init__(self, taken: Connection, partition: int, position: AuditPosition | None) -> None:
+        self._taken = taken
+        self._partition = partition
+        self.position = position
+
+    async def quarantine(self) -> list[tuple[int, str, str]]:
+        """Sequence, reason and detail of the entries that could not be applied."""
+        rows = await self._taken.fetch(query("audit_quarantine"), self._partition)
+        return [(row["sequence"], row["reason"], row["detail"]) for row in rows]
+
+    async def sales(self) -> list[SaleRow]:
+        """The partition's sales."""
+        rows = await self._taken.fetch(query("audit_sales"), self._partition)
+        return [SaleRow(**row) for row in rows]
+
+    async def items(self, sale_ids: Sequence[str]) -> list[ItemRow]:
+        """The items of sales, those out of their definitions too."""
+        rows = await self._taken.fetch(query("audit_items"), sale_ids)
+        return [
+            ItemRow(
+                row["sale_id"],
+                row["position"],
+                row["name"],
+                row["unit_price"],
+                row["max_per_booking"],
+                Levels(row["item_id"], row["available"], row["held"], row["sold"]),
+            )
+            for row in rows
+        ]
+
+    async def stock_history(self, sale_ids: Sequence[str]) -> list[StockSums]:
+        """The sums of the stock histories of sales' items."""
+        rows = await self._taken.fetch(query("audit_stock_history"), sale_ids)
+        return [
+            StockSums(
+                row["sale_id"],
+                row["changes"],
+                Levels(row["item_id"], row["available"], row["held"], row["sold"]),
+                row["follows"],
+            )
+            for row in rows
+        ]
+
+    async def bookings(self) -> AsyncIterator[BookingRow]:
+        """The partition's bookings in the order of their ids, in constant memory."""
+        low, high = f"{self._partition:03x}", f"{self._partition + 1:03x}"
+        # Above the last partition there are is what sorts after every hexadecimal digit.
+        rows = self._taken.cursor(
+            query("audit_bookings"), low, high if len(high) == 3 else "g", prefetch=SLICE_ROWS
+        )
+        async for row in rows:
+            yield BookingRow(
+                row["booking_id"],
+                row["partition"],
+                row["sequence"],
+                booking_of(row) if row["lines"] else None,
+            )

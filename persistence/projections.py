@@ -1,0 +1,196 @@
+"""What a batch of journal entries means for the tables: pure, so that tests can drive it.
+
+`plan` turns the steps of a batch into rows, set by set: the entries themselves, the last version
+of each booking, the sum of the deltas of each item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.journal import Entry
+from engine.types import Booking, Levels, SaleDefinition, definition_of
+from persistence.steps import OUT_OF_ORDER, Step, salvage
+
+Row = tuple[Any, ...]
+ItemKey = tuple[str, str]
+"""Sale and item."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows by table, columns in the order of the statements that take them."""
+
+    journal: list[Row] = field(default_factory=list)
+    quarantine: list[Row] = field(default_factory=list)
+    bookings: dict[str, Row] = field(default_factory=dict)
+    """Whole bookings that begin in this batch, as of their last entry in it."""
+    changes: dict[str, Row] = field(default_factory=dict)
+    """What changed of bookings that were there before, as of their last entry in this batch."""
+    lines: list[Row] = field(default_factory=list)
+    sales: dict[str, Row] = field(default_factory=dict)
+    items: dict[str, list[Row]] = field(default_factory=dict)
+    """Definitions of items by sale."""
+    deltas: dict[ItemKey, tuple[int, int, int]] = field(default_factory=dict)
+    levels: dict[ItemKey, Levels] = field(default_factory=dict)
+    """What the last entry of each item says that its levels are; for comparison only."""
+    history: list[Row] = field(default_factory=list)
+
+
+def plan(
+    partition: int,
+    generation: int,
+    steps: Sequence[Step],
+    links: Sequence[bytes],
+    versions: Mapping[str, int],
+) -> Batch:
+    """Turn the steps of a batch, in order, into rows.
+
+    An entry of a booking applies only where its version follows the one before it. So an entry in
+    quarantine keeps back the later ones of its booking, even where it could not be told whose it
+    was, and a booking's changes are never applied out of order.
+
+    Args:
+        links: the chain at each step.
+        versions: of the bookings that `bookings_to_look_up` names, those that are there.
+    """
+    batch = Batch()
+    known = dict(versions)
+    for step, link in zip(steps, links, strict=True):
+        entry = step.entry
+        booking = entry.booking if entry else None
+        if step.reason is None and booking:
+            before = known.get(booking.booking_id, 0)
+            if booking.version == before + 1:
+                known[booking.booking_id] = booking.version
+            else:
+                step = step.quarantined(  # noqa: PLW2901 - the same entry, seen in its place
+                    OUT_OF_ORDER, f"version {booking.version} of the booking comes after {before}"
+                )
+        if step.reason is not None:
+            _set_aside(batch, partition, generation, step, link)
+            continue
+        assert entry is not None
+        sequence = entry.sequence
+        booking_id = booking.booking_id if booking else None
+        batch.journal.append(
+            (
+                partition,
+                sequence,
+                generation,
+                entry.at_ms,
+                entry.type,
+                booking_id,
+                entry.sale_id,
+                step.raw.text,
+                link,
+            )
+        )
+        if booking:
+            _add_booking(batch, partition, sequence, booking)
+        elif entry.definition:
+            _add_sale(batch, partition, entry, definition_of(entry.definition, {}))
+        _add_stock(batch, partition, entry, booking_id)
+    return batch
+
+
+def _add_booking(batch: Batch, partition: int, sequence: int, booking: Booking) -> None:
+    booking_id = booking.booking_id
+    if booking.version == 1:
+        for position, line in enumerate(booking.lines):
+            batch.lines.append((booking_id, position, line.item_id, line.quantity, line.unit_price))
+    elif booking_id not in batch.bookings:
+        batch.changes[booking_id] = (
+            booking_id,
+            sequence,
+            booking.version,
+            booking.status,
+            booking.cancel_reason,
+            booking.hold_expires_ms,
+            booking.updated_ms,
+            booking.extended,
+        )
+        return
+    batch.bookings[booking_id] = (
+        booking_id,
+        partition,
+        sequence,
+        booking.version,
+        booking.sale_id,
+        booking.customer_id,
+        booking.status,
+        booking.cancel_reason,
+        booking.amount,
+        booking.currency,
+        booking.hold_expires_ms,
+        booking.created_ms,
+        booking.updated_ms,
+        booking.extended,
+    )
+
+
+def _add_sale(batch: Batch, partition: int, entry: Entry, definition: SaleDefinition) -> None:
+    before = batch.sales.get(entry.sale_id)
+    batch.sales[entry.sale_id] = (
+        entry.sale_id,
+        partition,
+        entry.version,
+        definition.name,
+        definition.opens_ms,
+        definition.closes_ms,
+        definition.hold_ms,
+        definition.max_units_per_customer,
+        definition.currency,
+        before[-2] if before else entry.at_ms,
+        entry.at_ms,
+    )
+    batch.items[entry.sale_id] = [
+        (
+            entry.sale_id,
+            entry.version,
+            item.item_id,
+            position,
+            item.name,
+            item.unit_price,
+            item.max_per_booking,
+        )
+        for position, item in enumerate(definition.items)
+    ]
+
+
+def _add_stock(batch: Batch, partition: int, entry: Entry, booking_id: str | None) -> None:
+    for delta, level in zip(entry.deltas, entry.levels, strict=True):
+        key = (entry.sale_id, delta.item_id)
+        available, held, sold = batch.deltas.get(key, (0, 0, 0))
+        batch.deltas[key] = (available + delta.available, held + delta.held, sold + delta.sold)
+        batch.levels[key] = level
+        batch.history.append(
+            (
+                entry.sale_id,
+                delta.item_id,
+                entry.sequence,
+                partition,
+                entry.at_ms,
+                entry.type,
+                booking_id,
+                delta.available,
+                delta.held,
+                delta.sold,
+                level.available,
+                level.held,
+                level.sold,
+            )
+        )
+
+
+def _set_aside(batch: Batch, partition: int, generation: int, step: Step, link: bytes) -> None:
+    """Into the journal as it is, and into quarantine with what of it can be told."""
+    sequence, text = step.raw.sequence, step.raw.text
+    told = salvage(text)
+    ids = (told.type, told.booking_id, told.sale_id)
+    batch.journal.append((partition, sequence, generation, told.at_ms, *ids, text, link))
+    batch.quarantine.append(
+        (partition, sequence, generation, step.reason, step.detail, *ids, told.deltas, text)
+    )

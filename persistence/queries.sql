@@ -1,0 +1,388 @@
+-- Every query of this room: a name, one sentence, the query. `persistence.queries` reads it; a test
+-- prepares each against a migrated database and checks that each is used.
+
+-- lock --
+-- Wait for the advisory lock of what only one host may do at a time; it ends with the transaction.
+SELECT pg_advisory_xact_lock($1);
+
+-- migrations --
+-- Read which migrations were applied.
+SELECT
+    installed_rank,
+    version,
+    type,
+    script,
+    checksum,
+    success
+FROM flyway_schema_history
+ORDER BY installed_rank;
+
+-- insert_migration --
+-- Record that a migration was applied.
+INSERT INTO flyway_schema_history (
+    installed_rank, version, description, type, script, checksum, installed_by, execution_time,
+    success
+)
+VALUES ($1, $2, $3, 'SQL', $4, $5, current_user, $6, TRUE);
+
+-- insert_installation --
+-- Record with how many partitions and which hash function this installation begins.
+INSERT INTO installation (partitions, hash_function)
+VALUES ($1, $2)
+ON CONFLICT DO NOTHING;
+
+-- installation --
+-- Read what the installation was set up with.
+SELECT
+    partitions,
+    hash_function
+FROM installation;
+
+-- insert_partitions --
+-- Create the rows of partitions 0 to $1 - 1 that are not there yet.
+INSERT INTO partitions (partition, generation)
+SELECT
+    number AS partition,
+    1 AS generation
+FROM generate_series(0, $1::integer - 1) AS number
+ON CONFLICT DO NOTHING;
+
+-- partitions --
+-- Read where every partition stands and whether Redis ever had it.
+SELECT
+    partition,
+    generation,
+    sequence,
+    initialised_at IS NOT NULL AS initialised
+FROM partitions
+ORDER BY partition;
+
+-- lock_uninitialised --
+-- Lock a partition that Redis never had; no row where it had.
+SELECT partition
+FROM partitions
+WHERE partition = $1 AND initialised_at IS NULL
+FOR UPDATE;
+
+-- mark_initialised --
+-- Note that Redis has a partition from now on.
+UPDATE partitions
+SET initialised_at = now()
+WHERE partition = $1;
+
+-- position --
+-- Read a partition's cursor and chain, and the entry at the cursor if it is still kept.
+SELECT
+    partitions.generation,
+    partitions.sequence,
+    partitions.chain,
+    journal.entry
+FROM partitions
+LEFT JOIN journal
+    ON partitions.partition = journal.partition AND partitions.sequence = journal.sequence
+WHERE partitions.partition = $1 AND partitions.initialised_at IS NOT NULL;
+
+-- advance --
+-- Move a partition's cursor, unless somebody else did or does so at this moment.
+UPDATE partitions
+SET sequence = $5, chain = $6, drained_at = now()
+WHERE partition = (
+    SELECT mine.partition
+    FROM partitions AS mine
+    WHERE mine.partition = $1 AND mine.generation = $2 AND mine.sequence = $3 AND mine.chain = $4
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING partition;
+
+-- booking_versions --
+-- Read the versions of the bookings that are there.
+SELECT
+    booking_id,
+    version
+FROM bookings
+WHERE booking_id = any($1::text[]);
+
+-- change_bookings --
+-- Bring bookings to what newer entries say of them.
+UPDATE bookings
+SET
+    sequence = new.sequence,
+    version = new.version,
+    status = new.status,
+    cancel_reason = new.cancel_reason,
+    hold_expires_ms = new.hold_expires_ms,
+    updated_ms = new.updated_ms,
+    extended = new.extended
+FROM unnest(
+    $1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
+    $8::boolean[]
+) AS new (
+    booking_id, sequence, version, status, cancel_reason, hold_expires_ms, updated_ms, extended
+)
+WHERE bookings.booking_id = new.booking_id AND new.version > bookings.version;
+
+-- upsert_contacts --
+-- Keep the encrypted contacts of bookings just held.
+INSERT INTO contacts (booking_id, ciphertext)
+SELECT *
+FROM unnest($1::text[], $2::bytea[])
+ON CONFLICT (booking_id) DO NOTHING;
+
+-- upsert_sales --
+-- Bring sales to what newer entries say of them.
+INSERT INTO sales AS old (
+    sale_id, partition, version, name, opens_ms, closes_ms, hold_ms, max_units_per_customer,
+    currency, created_ms, updated_ms
+)
+SELECT *
+FROM unnest(
+    $1::text[], $2::integer[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[],
+    $7::bigint[], $8::bigint[], $9::text[], $10::bigint[], $11::bigint[]
+)
+ON CONFLICT (sale_id) DO UPDATE
+SET
+    version = excluded.version,
+    name = excluded.name,
+    opens_ms = excluded.opens_ms,
+    closes_ms = excluded.closes_ms,
+    hold_ms = excluded.hold_ms,
+    max_units_per_customer = excluded.max_units_per_customer,
+    currency = excluded.currency,
+    updated_ms = excluded.updated_ms
+WHERE excluded.version > old.version;
+
+-- retire_items --
+-- Take out of their sales' definitions the items of sales that are at the given versions.
+UPDATE items
+SET position = NULL
+FROM sales
+INNER JOIN unnest($1::text[], $2::bigint[]) AS put (sale_id, version)
+    ON sales.sale_id = put.sale_id AND sales.version = put.version
+WHERE items.sale_id = sales.sale_id AND items.position IS NOT NULL;
+
+-- define_items --
+-- Put items into the definitions of sales that are at the given versions; levels stay.
+INSERT INTO items (sale_id, item_id, position, name, unit_price, max_per_booking)
+SELECT
+    put.sale_id,
+    put.item_id,
+    put.position,
+    put.name,
+    put.unit_price,
+    put.max_per_booking
+FROM unnest(
+    $1::text[], $2::bigint[], $3::text[], $4::integer[], $5::text[], $6::bigint[],
+    $7::bigint[]
+) AS put (sale_id, version, item_id, position, name, unit_price, max_per_booking)
+INNER JOIN sales ON put.sale_id = sales.sale_id AND put.version = sales.version
+ON CONFLICT (sale_id, item_id) DO UPDATE
+SET
+    position = excluded.position,
+    name = excluded.name,
+    unit_price = excluded.unit_price,
+    max_per_booking = excluded.max_per_booking;
+
+-- add_deltas --
+-- Add to items' levels, and answer what they are now.
+INSERT INTO items AS old (sale_id, item_id, available, held, sold)
+SELECT *
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+ON CONFLICT (sale_id, item_id) DO UPDATE
+SET
+    available = old.available + excluded.available,
+    held = old.held + excluded.held,
+    sold = old.sold + excluded.sold
+RETURNING sale_id, item_id, available, held, sold;
+
+-- quarantined_deltas --
+-- Read the deltas that the levels of some sales lack because their entries are in quarantine.
+SELECT
+    sale_id,
+    deltas
+FROM quarantine
+WHERE sale_id = any($1::text[]) AND deltas <> '';
+
+-- quarantined --
+-- Count the entries in quarantine by partition.
+SELECT
+    partition,
+    count(*) AS entries
+FROM quarantine
+GROUP BY partition;
+
+-- booking --
+-- Read a booking with its lines and its encrypted contact.
+SELECT
+    booking.*,
+    contacts.ciphertext
+FROM whole_bookings AS booking
+LEFT JOIN contacts ON booking.booking_id = contacts.booking_id
+WHERE booking.booking_id = $1;
+
+-- history --
+-- Read a page of all bookings, newest first.
+SELECT *
+FROM whole_bookings
+WHERE
+    (created_ms, booking_id) < ($1, $2)
+    AND ($3::text IS NULL OR status = $3)
+ORDER BY created_ms DESC, booking_id DESC
+LIMIT $4;
+
+-- sale_history --
+-- Read a page of a sale's bookings, newest first.
+SELECT *
+FROM whole_bookings
+WHERE
+    (created_ms, booking_id) < ($1, $2)
+    AND ($3::text IS NULL OR status = $3)
+    AND sale_id = $5
+ORDER BY created_ms DESC, booking_id DESC
+LIMIT $4;
+
+-- customer_history --
+-- Read a page of a customer's bookings, of all sales or of one, newest first.
+SELECT *
+FROM whole_bookings
+WHERE
+    (created_ms, booking_id) < ($1, $2)
+    AND ($3::text IS NULL OR status = $3)
+    AND ($5::text IS NULL OR sale_id = $5)
+    AND customer_id = $6
+ORDER BY created_ms DESC, booking_id DESC
+LIMIT $4;
+
+-- stock_history --
+-- Read a page of the changes of an item's levels, newest first.
+SELECT
+    sequence,
+    at_ms,
+    type,
+    booking_id,
+    delta_available,
+    delta_held,
+    delta_sold,
+    level_available,
+    level_held,
+    level_sold
+FROM stock_history
+WHERE sale_id = $1 AND item_id = $2 AND sequence < $3
+ORDER BY sequence DESC
+LIMIT $4;
+
+-- levels --
+-- Read the levels of one sale's items, or of all; an item out of its definition has to be at 0.
+SELECT
+    sale_id,
+    item_id,
+    available,
+    held,
+    sold
+FROM items
+WHERE
+    ($1::text IS NULL OR sale_id = $1)
+    AND (position IS NOT NULL OR (available, held, sold) <> (0, 0, 0))
+ORDER BY sale_id, position, item_id;
+
+-- ping --
+-- Answer if PostgreSQL is there.
+SELECT 1 AS pong;
+
+-- audit_entries --
+-- Read a partition's entries after a sequence up to another, with what was told of them apart.
+SELECT
+    sequence,
+    generation,
+    at_ms,
+    type,
+    booking_id,
+    sale_id,
+    entry,
+    chain
+FROM journal
+WHERE partition = $1 AND sequence > $2 AND sequence <= $3
+ORDER BY sequence
+LIMIT $4;
+
+-- audit_texts --
+-- Read some entries of a partition's journal as they were written.
+SELECT
+    sequence,
+    entry
+FROM journal
+WHERE partition = $1 AND sequence = any($2::bigint[]);
+
+-- audit_position --
+-- Read where a partition stands.
+SELECT
+    generation,
+    sequence,
+    chain
+FROM partitions
+WHERE partition = $1;
+
+-- audit_quarantine --
+-- Read what of a partition's journal could not be applied.
+SELECT
+    sequence,
+    reason,
+    detail
+FROM quarantine
+WHERE partition = $1
+ORDER BY sequence;
+
+-- audit_sales --
+-- Read a partition's sales.
+SELECT *
+FROM sales
+WHERE partition = $1
+ORDER BY sale_id;
+
+-- audit_items --
+-- Read the items of some sales, those out of their definitions last.
+SELECT *
+FROM items
+WHERE sale_id = any($1::text[])
+ORDER BY sale_id, position;
+
+-- audit_bookings --
+-- Read the bookings with ids from one on and below another, in the order of their ids.
+SELECT *
+FROM whole_bookings
+WHERE booking_id >= $1 AND booking_id < $2
+ORDER BY booking_id;
+
+-- audit_stock_history --
+-- Sum the changes of some sales' items, and tell if the levels beside each are the sums so far.
+SELECT
+    sale_id,
+    item_id,
+    count(*) AS changes,
+    sum(delta_available)::bigint AS available,
+    sum(delta_held)::bigint AS held,
+    sum(delta_sold)::bigint AS sold,
+    bool_and(
+        level_available = available_so_far
+        AND level_held = held_so_far
+        AND level_sold = sold_so_far
+    ) AS follows
+FROM (
+    SELECT
+        *,
+        sum(delta_available) OVER so_far AS available_so_far,
+        sum(delta_held) OVER so_far AS held_so_far,
+        sum(delta_sold) OVER so_far AS sold_so_far
+    FROM stock_history
+    WHERE sale_id = any($1::text[])
+    WINDOW so_far AS (PARTITION BY sale_id, item_id ORDER BY sequence)
+) AS summed
+GROUP BY sale_id, item_id
+ORDER BY sale_id, item_id;
+
+-- audit_last_entries --
+-- Read which entry was the last of some bookings.
+SELECT
+    booking_id,
+    sequence
+FROM bookings
+WHERE booking_id = any($1::text[]);

@@ -1,0 +1,212 @@
+"""What others read from PostgreSQL: archived bookings, histories, levels, cursors.
+
+Every read raises `Unavailable` where PostgreSQL is away; nothing here writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+
+from engine.limits import CURSOR_POLL_MS, MAX_INTEGER
+from engine.types import (
+    ArchivedBooking,
+    Booking,
+    CancelReason,
+    Floor,
+    Levels,
+    Status,
+    unpack_lines,
+)
+from persistence.cursors import (
+    InvalidCursor,
+    booking_cursor,
+    read_booking_cursor,
+    read_stock_cursor,
+    stock_cursor,
+)
+from persistence.pool import Pool, connection
+from persistence.queries import query
+
+__all__ = ["InvalidCursor", "Page", "Reads", "StockChange", "StockPage"]
+
+_BEGINNING: Final = (MAX_INTEGER, "")
+"""Above every (created_ms, booking_id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Bookings, newest first; `next_cursor` None where there are no more."""
+
+    bookings: tuple[Booking, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StockChange:
+    """A change of an item's levels by one journal entry. `booking_id` None: by the sale itself."""
+
+    sequence: int
+    at_ms: int
+    type: str
+    booking_id: str | None
+    delta: Levels
+    levels: Levels
+    """As they were after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StockPage:
+    """Changes of an item's levels, newest first; `next_cursor` None where there are no more."""
+
+    changes: tuple[StockChange, ...]
+    next_cursor: str | None
+
+
+class Reads:
+    """Reads over a pool. It is the engine's `Archive`, and `cursors` its `FloorSource`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def ready(self) -> None:
+        """Raises `Unavailable` where PostgreSQL does not answer."""
+        async with connection(self._pool) as taken:
+            await taken.fetchval(query("ping"))
+
+    async def booking(self, booking_id: str) -> ArchivedBooking | None:
+        """A booking, whether it still lives in Redis or not; None where there never was one."""
+        async with connection(self._pool) as taken:
+            row = await taken.fetchrow(query("booking"), booking_id)
+        if row is None:
+            return None
+        return ArchivedBooking(booking_of(row), row["ciphertext"], row["sequence"])
+
+    async def history(
+        self,
+        customer_id: str | None,
+        limit: int,
+        cursor: str | None = None,
+        status: Status | None = None,
+        sale_id: str | None = None,
+    ) -> Page:
+        """Bookings, newest first: a customer's, or with `customer_id` None everybody's.
+
+        Args:
+            limit: most bookings on the page.
+            cursor: `next_cursor` of the page before.
+            status: only bookings that stand there.
+            sale_id: only bookings of this sale.
+
+        Raises:
+            InvalidCursor: no page of a history ended with this cursor.
+        """
+        after = read_booking_cursor(cursor) if cursor else _BEGINNING
+        filters: list[str | None] = []
+        if customer_id is not None:
+            sql, filters = query("customer_history"), [sale_id, customer_id]
+        elif sale_id is not None:
+            sql, filters = query("sale_history"), [sale_id]
+        else:
+            sql = query("history")
+        async with connection(self._pool) as taken:
+            rows = await taken.fetch(sql, *after, status, limit + 1, *filters)
+        bookings = tuple(booking_of(row) for row in rows[:limit])
+        more = len(rows) > limit
+        last = bookings[-1] if more else None
+        return Page(bookings, booking_cursor(last.created_ms, last.booking_id) if last else None)
+
+    async def stock_history(
+        self, sale_id: str, item_id: str, limit: int, cursor: str | None = None
+    ) -> StockPage:
+        """Every change of an item's levels, newest first.
+
+        Raises:
+            InvalidCursor: no page of a stock history ended with this cursor.
+        """
+        below = read_stock_cursor(cursor) if cursor else MAX_INTEGER
+        async with connection(self._pool) as taken:
+            rows = await taken.fetch(query("stock_history"), sale_id, item_id, below, limit + 1)
+        changes = tuple(_stock_change(item_id, row) for row in rows[:limit])
+        more = len(rows) > limit
+        return StockPage(changes, stock_cursor(changes[-1].sequence) if more else None)
+
+    async def cursors(self) -> dict[int, Floor]:
+        """Generation and cursor of every partition that Redis ever had: the engine's floors."""
+        async with connection(self._pool) as taken:
+            rows = await taken.fetch(query("partitions"))
+        return {
+            row["partition"]: Floor(row["generation"], row["sequence"])
+            for row in rows
+            if row["initialised"]
+        }
+
+    async def reached(self, tips: Mapping[int, int], timeout_ms: int) -> bool:
+        """Wait until the cursors have come to sequences by partition: reading one's own writes.
+
+        Returns:
+            Whether they have; False when `timeout_ms` was over before.
+        """
+        until = time.monotonic() + timeout_ms / 1000
+        while True:
+            cursors = await self.cursors()
+            if all(p in cursors and cursors[p].sequence >= tip for p, tip in tips.items()):
+                return True
+            if time.monotonic() >= until:
+                return False
+            await asyncio.sleep(CURSOR_POLL_MS / 1000)
+
+    async def quarantined(self) -> dict[int, int]:
+        """How many entries are in quarantine, by partition; those without any are left out."""
+        async with connection(self._pool) as taken:
+            rows = await taken.fetch(query("quarantined"))
+        return {row["partition"]: row["entries"] for row in rows}
+
+    async def levels(self, sale_id: str | None = None) -> dict[str, tuple[Levels, ...]]:
+        """Levels of the items of one sale, or of all sales: the sums of the deltas.
+
+        An item that its sale no longer has is left out while it is at 0, where it belongs.
+        """
+        async with connection(self._pool) as taken:
+            rows = await taken.fetch(query("levels"), sale_id)
+        sales: dict[str, list[Levels]] = {}
+        for row in rows:
+            sale, *levels = row
+            sales.setdefault(sale, []).append(Levels(*levels))
+        return {sale: tuple(items) for sale, items in sales.items()}
+
+
+def booking_of(row: asyncpg.Record) -> Booking:
+    """A booking from a row of `whole_bookings`."""
+    reason = row["cancel_reason"]
+    return Booking(
+        booking_id=row["booking_id"],
+        version=row["version"],
+        sale_id=row["sale_id"],
+        customer_id=row["customer_id"],
+        status=Status(row["status"]),
+        cancel_reason=CancelReason(reason) if reason else None,
+        lines=unpack_lines(row["lines"]),
+        amount=row["amount"],
+        currency=row["currency"],
+        hold_expires_ms=row["hold_expires_ms"],
+        created_ms=row["created_ms"],
+        updated_ms=row["updated_ms"],
+        extended=row["extended"],
+    )
+
+
+def _stock_change(item_id: str, row: asyncpg.Record) -> StockChange:
+    return StockChange(
+        sequence=row["sequence"],
+        at_ms=row["at_ms"],
+        type=row["type"],
+        booking_id=row["booking_id"],
+        delta=Levels(item_id, row["delta_available"], row["delta_held"], row["delta_sold"]),
+        levels=Levels(item_id, row["level_available"], row["level_held"], row["level_sold"]),
+    )

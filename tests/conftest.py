@@ -1,0 +1,66 @@
+"""Fixtures for the tests that need real servers: one of each for each xdist worker, when asked for.
+
+`redis_url` and `database_url` are empty at the start of every test that asks for them. `system` is
+the whole system, one for each module that asks for it; its tests take sales of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.helpers.client import Client
+from tests.helpers.servers import Postgres, System, Valkey
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """The worker's Valkey. A test that kills or freezes a server starts one of its own."""
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """The worker's PostgreSQL. A test that kills or freezes a server starts one of its own."""
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_url(valkey_server: Valkey) -> str:
+    """A Valkey with nothing in it."""
+    valkey_server.flush()
+    return valkey_server.url
+
+
+@pytest.fixture
+def database_url(postgres_server: Postgres) -> Iterator[str]:
+    """A database with nothing in it; `persistence.migrate` makes the tables."""
+    url = postgres_server.fresh_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """The whole system as `holdfast up` runs it, on data of its own."""
+    with System(tmp_path_factory.mktemp("system") / "data") as system:
+        yield system
+
+
+@pytest.fixture
+async def admin(system: System) -> AsyncIterator[Client]:
+    """Whoever puts sales."""
+    async with Client(system.url, system.headers("admin")) as client:
+        yield client
+
+
+@pytest.fixture
+async def service(system: System) -> AsyncIterator[Client]:
+    """A trusted front end: acts for every customer, at any rate."""
+    async with Client(system.url, system.headers("service")) as client:
+        yield client

@@ -1,0 +1,108 @@
+"""Patchy clients and processes that die half-way: every key has one booking, every entry its effect
+once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from asyncpg import Connection, Record
+
+from tests.helpers import books
+from tests.helpers.client import UNKNOWN, Client
+from tests.helpers.faults import frozen, killed
+from tests.helpers.load import (
+    Hold,
+    Load,
+    items_of,
+    levels_of,
+    make_hold,
+    put_sale,
+    put_sales,
+    sale_body,
+)
+from tests.helpers.servers import System
+
+SEED = 11
+HELD_UP = """
+SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_xid IS NOT NULL
+"""
+
+
+async def test_a_request_that_its_client_abandons_is_done_once_or_not_at_all(
+    system: System, admin: Client, service: Client
+) -> None:
+    await put_sale(admin, "abandoned", sale_body({"A": 1_000}))
+    rng = random.Random(SEED)
+    holds = [make_hold(rng, "abandoned", {"A": 1}) for _ in range(200)]
+
+    async def hang_up(hold: Hold, after_s: float) -> None:
+        async with Client(system.url, system.headers("service"), service.history) as hasty:
+            await hold.send(hasty, abandon_after_s=after_s)
+
+    # While Redis has the request and does not answer; what it has, it does when it goes on.
+    async with frozen(system.pids["redis"]):
+        await asyncio.gather(*(hang_up(hold, 0.5) for hold in holds[:50]))
+    assert service.history.count(UNKNOWN) == 50
+    # And at any time: before it is parsed, in the middle of it, while the answer comes.
+    for first in range(50, 200, 10):
+        await asyncio.gather(
+            *(hang_up(hold, rng.uniform(0, 0.015)) for hold in holds[first : first + 10])
+        )
+    assert service.history.count(UNKNOWN) > 50, "everybody else waited for the answer"
+
+    answers = [await hold.send(service) for hold in holds]
+    assert {answer.status for answer in answers} == {201}
+    assert sum(answer.is_replay for answer in answers[:50]) > 0, "none had reached Redis"
+    assert len(service.history.held()) == len(holds)
+    assert await levels_of(service, "abandoned") == {"A": (800, 200, 0)}
+    await books.drained(system)
+    await books.check_verify(system)
+
+
+async def test_bookings_of_a_killed_api_process_are_there_and_their_keys_have_one_each(
+    system: System, admin: Client, service: Client
+) -> None:
+    capacities = {f"api-{number}": {"A": 50_000, "B": 50_000} for number in range(3)}
+    await put_sales(admin, capacities)
+    async with Load(service, items_of(capacities), seed=SEED, buyers=16, pause_s=0.02) as load:
+        for _ in range(3):
+            await load.held_more(60)
+            lost = service.history.count(UNKNOWN)
+            async with killed(system, "api"):
+                await load.held_more(60)
+            assert service.history.count(UNKNOWN) > lost, "nobody was in the middle of a request"
+    await books.check(system, load, capacities)
+
+
+async def see_drain_held_up(watching: Connection[Record]) -> None:
+    """Wait until a transaction that has written something waits for a lock."""
+    for _ in range(1_500):
+        if await watching.fetchval(HELD_UP):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("nobody drains")
+
+
+async def test_a_worker_killed_in_the_middle_of_a_drain_has_its_entries_applied_once(
+    system: System, admin: Client, service: Client
+) -> None:
+    capacities = {f"worker-{number}": {"A": 50_000} for number in range(3)}
+    # The sweep is the worker's too.
+    await put_sales(admin, capacities, hold_seconds=1)
+    locking, watching = await books.connect(system), await books.connect(system)
+    load = Load(service, items_of(capacities), seed=SEED, buyers=8, expires=True)
+    try:
+        async with load:
+            for _ in range(2):
+                await load.held_more(30)
+                async with locking.transaction():
+                    # A drain moves its cursor, writes its journal rows, and then waits for this.
+                    await locking.execute("LOCK TABLE bookings IN SHARE MODE")
+                    await see_drain_held_up(watching)
+                    async with killed(system, "worker"):
+                        pass
+    finally:
+        await locking.close()
+        await watching.close()
+    await books.check(system, load, capacities)

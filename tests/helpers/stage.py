@@ -1,0 +1,148 @@
+"""A stage: an engine on real servers with its tables, where tests do the worker's work by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from engine.engine import Engine
+from engine.outcomes import Outcome
+from engine.settings import EngineOptions, Settings, load_settings
+from engine.types import Booking, ItemDefinition, LineRequest, SaleDefinition
+from persistence.bootstrap import bootstrap
+from persistence.drain import Drain
+from persistence.migrate import migrate
+from persistence.pool import Pool, create_pool
+from persistence.reads import Reads
+from tests.helpers.servers import clean_environment, holdfast
+
+
+def stage_settings(redis_url: str, database_url: str, **more: str) -> Settings:
+    """Settings for a stage; identity is not asked for."""
+    return load_settings(
+        {
+            "redis_url": redis_url,
+            "database_url": database_url,
+            "data_key": Fernet.generate_key().decode(),
+            "jwks_url": "file:///nowhere",
+            "jwt_issuer": "test",
+            "jwt_audience": "test",
+            "rate_limit": "off",
+            **more,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """An engine with PostgreSQL behind it, and no worker: tests do its work by hand."""
+
+    settings: Settings
+    pool: Pool
+    reads: Reads
+    engine: Engine
+    drain: Drain
+
+    async def put(self, sale_id: str = "gig", *, capacity: int = 10, hold_ms: int = 60_000) -> None:
+        """Put a sale of one free item, `seat`."""
+        item = ItemDefinition("seat", "Seat", capacity, unit_price=0)
+        answer = await self.engine.sales.put(
+            SaleDefinition(sale_id, sale_id.title(), (item,), hold_ms=hold_ms)
+        )
+        assert answer.sale, answer
+
+    async def hold(self, customer_id: str, quantity: int = 1, sale_id: str = "gig") -> Booking:
+        """Hold seats."""
+        answer = await self.engine.bookings.reserve(
+            sale_id, customer_id, [LineRequest("seat", quantity)], str(uuid.uuid4())
+        )
+        assert answer.outcome is Outcome.HELD, answer
+        assert answer.booking
+        return answer.booking
+
+    async def confirm(self, booking: Booking) -> Booking:
+        """Confirm a hold."""
+        answer = await self.engine.bookings.confirm(
+            booking.booking_id, booking.customer_id, str(uuid.uuid4())
+        )
+        assert answer.outcome is Outcome.CONFIRMED, answer
+        assert answer.booking
+        return answer.booking
+
+    async def levels(self, sale_id: str = "gig") -> tuple[int, int, int]:
+        """Available, held and sold of the item, by Redis's books."""
+        sale = await self.engine.sales.get(sale_id)
+        assert sale
+        level = sale.levels[0]
+        return level.available, level.held, level.sold
+
+    async def drain_all(self) -> int:
+        """Take everything over into PostgreSQL; answers how many entries."""
+        total = 0
+        for partition in range(len(self.engine.partitions)):
+            while count := await self.drain.run_once(partition):
+                total += count
+        return total
+
+    def partition(self, sale_id: str = "gig") -> int:
+        """Where a sale lives."""
+        return self.engine.keys.partition_of_sale(sale_id)
+
+
+@asynccontextmanager
+async def stage(settings: Settings) -> AsyncIterator[Stage]:
+    """Tables, partitions, an engine and a drain."""
+    await migrate(settings.database_url)
+    pool = await create_pool(settings.database_url)
+    try:
+        reads = Reads(pool)
+        engine = await Engine.open(EngineOptions.of(settings), archive=reads, floors=reads.cursors)
+        async with engine:
+            await bootstrap(pool, engine)
+            yield Stage(settings, pool, reads, engine, Drain(pool, engine))
+    finally:
+        await pool.close()
+
+
+async def eventually(
+    condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 20.0
+) -> None:
+    """Poll until the condition holds; fail with `what` where it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not await condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+def start_worker(settings: Settings, log: Path) -> subprocess.Popen[bytes]:
+    """`holdfast worker` as a process of its own."""
+    environment = {
+        "HOLDFAST_REDIS_URL": settings.redis_url,
+        "HOLDFAST_DATABASE_URL": settings.database_url,
+        "HOLDFAST_ARQ_REDIS_URL": settings.queue_url,
+        "HOLDFAST_DATA_KEY": ",".join(settings.data_key),
+        "HOLDFAST_JWKS_URL": settings.jwks_url,
+        "HOLDFAST_JWT_ISSUER": settings.jwt_issuer,
+        "HOLDFAST_JWT_AUDIENCE": settings.jwt_audience,
+        "HOLDFAST_PARTITIONS": str(settings.partitions),
+        "HOLDFAST_FINISHED_RETENTION_MS": str(settings.finished_retention_ms),
+        "HOLDFAST_LOG_LEVEL": "info",
+    }
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            holdfast("worker"),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=clean_environment(environment),
+            cwd=Path(__file__).parents[2],
+            start_new_session=True,
+        )

@@ -1,0 +1,65 @@
+"""A `Transport` that a test answers for, holds back, or cuts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from engine.connections import Command, Transport
+
+Answer = Callable[[Command], Any]
+
+
+def done(command: Command) -> Any:
+    """Answer every script with `done`, and WAIT with one replica."""
+    return 1 if command[0] == "WAIT" else [b"done", 1, command[-1]]
+
+
+class Wire:
+    """What all connections of one server share."""
+
+    def __init__(self, answer: Answer = done) -> None:
+        self.answer = answer
+        self.exchanges: list[list[Command]] = []
+        self.opened = 0
+        self.closed = 0
+        self.refuses = False
+        self.fails: Exception | None = None
+        self.open = asyncio.Event()
+        self.open.set()
+        self.reached = asyncio.Event()
+        """Set when an exchange has begun."""
+
+    async def connect(self) -> Transport:
+        """Open a connection."""
+        if self.refuses:
+            raise ConnectionRefusedError("nobody listens")
+        self.opened += 1
+        return Connection(self)
+
+
+class Connection:
+    """One connection."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Answer, once the wire is open; or fail as the wire was told to."""
+        wire = self._wire
+        wire.exchanges.append(list(commands))
+        wire.reached.set()
+        await wire.open.wait()
+        if wire.fails:
+            raise wire.fails
+        return [wire.answer(command) for command in commands]
+
+    async def close(self) -> None:
+        """Count."""
+        self._wire.closed += 1
+
+
+CUT = RedisConnectionError("Connection closed by server.")

@@ -1,0 +1,97 @@
+"""Makes wrong requests from an OpenAPI document: for each field, what its schema does not allow."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+Path = tuple[str | int, ...]
+
+_OTHERS = {
+    "string": (7, True, 1.5, [], {}),
+    "integer": ("7", True, 1.5, 7.0, [], {}, 10**400),
+    "array": ("x", 7, {}),
+    "object": ("x", 7, []),
+}
+_TOO_MUCH = 10**6
+
+
+def wrong_bodies(document: Any, schema: Any, right: Any) -> Iterator[tuple[str, Any]]:
+    """Yield bodies that differ from a right one in one fault, with the fault's path.
+
+    Args:
+        right: a body with every field that the schema has, arrays of one element.
+    """
+    for at, field, is_required in _fields(document, schema, ()):
+        path = ".".join(str(part) for part in at)
+        for value in wrong_values(document, field):
+            yield path, _with(right, at, value)
+        if at and is_required and isinstance(at[-1], str):
+            yield path, _without(right, at)
+        kind = _resolve(document, field)
+        if kind.get("type") == "object":
+            assert kind["additionalProperties"] is False, path
+            yield ".".join(filter(None, (path, "unheard_of"))), _with(right, (*at, "unheard_of"), 1)
+
+
+def wrong_values(document: Any, schema: Any) -> Iterator[Any]:
+    """Yield values that a schema does not allow."""
+    kinds = [_resolve(document, kind) for kind in schema.get("anyOf", [schema])]
+    types = {kind["type"] for kind in kinds}
+    if "null" not in types:
+        yield None
+    (kind,) = (kind for kind in kinds if kind["type"] != "null")
+    yield from (value for value in _OTHERS[kind["type"]] if value != {} or kind["type"] != "object")
+    if "enum" in kind:
+        yield "unheard of"
+    if "pattern" in kind or "format" in kind:
+        yield from ("", "\x00", "\n")
+    if "maxLength" in kind and kind["maxLength"] < _TOO_MUCH:
+        yield "a" * (kind["maxLength"] + 1)
+    if "minimum" in kind:
+        yield from (kind["minimum"] - 1, -(10**18))
+    if "maximum" in kind:
+        yield kind["maximum"] + 1
+    if kind.get("minItems"):
+        yield []
+
+
+def _resolve(document: Any, schema: Any) -> Any:
+    if "$ref" in schema:
+        return document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def _fields(document: Any, schema: Any, at: Path) -> Iterator[tuple[Path, Any, bool]]:
+    """Every place of a body: its path, its schema, whether it must be there."""
+    yield at, schema, True
+    kinds = [_resolve(document, kind) for kind in schema.get("anyOf", [schema])]
+    for kind in kinds:
+        if kind["type"] == "array":
+            yield from _fields(document, kind["items"], (*at, 0))
+        for name, inner in kind.get("properties", {}).items():
+            for place, field, is_required in _fields(document, inner, (*at, name)):
+                direct = len(place) == len(at) + 1
+                needed = name in kind.get("required", ()) if direct else is_required
+                yield place, field, needed
+
+
+def _with(right: Any, at: Path, value: Any) -> Any:
+    if not at:
+        return value
+    changed = copy.deepcopy(right)
+    inner = changed
+    for part in at[:-1]:
+        inner = inner[part]
+    inner[at[-1]] = value
+    return changed
+
+
+def _without(right: Any, at: Path) -> Any:
+    changed = copy.deepcopy(right)
+    inner = changed
+    for part in at[:-1]:
+        inner = inner[part]
+    del inner[at[-1]]
+    return changed

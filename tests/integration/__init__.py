@@ -1,0 +1,1 @@
+"""Tests of the rooms together, on real servers."""

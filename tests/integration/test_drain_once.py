@@ -1,0 +1,253 @@
+"""Whatever happens to a drain, and however many there are, each entry has one effect."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from engine.errors import Unavailable
+from engine.types import Contact, Floor, Levels
+from persistence import commit as commit_module
+from persistence.drain import Drain
+from tests.helpers.ledger import Ledger, concert, open_ledger
+
+
+@pytest_asyncio.fixture
+async def ledger(redis_url: str, database_url: str) -> AsyncIterator[Ledger]:
+    async with open_ledger(redis_url, database_url) as opened:
+        yield opened
+
+
+async def test_a_drain_killed_before_its_commit_leaves_nothing_and_is_made_up_for(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.engine.sales.put(concert())
+    booking_id = (await ledger.hold(contact=Contact("ann@example.com"))).booking_id
+    partition = ledger.engine.keys.partition_of_sale("concert")
+    wrote = asyncio.Event()
+    write = commit_module._write
+
+    async def write_and_hang(*args: Any) -> Any:
+        await write(*args)
+        wrote.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(commit_module, "_write", write_and_hang)
+    killed = asyncio.create_task(ledger.drain.run_once(partition))
+    await wrote.wait()
+    killed.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await killed
+    assert await ledger.rows("SELECT 1 FROM journal UNION ALL SELECT 1 FROM bookings") == []
+    assert (await ledger.reads.cursors())[partition] == Floor(1, 0)
+    assert (await ledger.engine.journal.status(partition)).drained == 0
+
+    monkeypatch.setattr(commit_module, "_write", write)
+    assert await ledger.drain.run_once(partition) == 2
+    archived = await ledger.reads.booking(booking_id)
+    assert archived
+    assert archived.contact
+    assert ledger.engine.vault.decrypt(archived.contact) == Contact("ann@example.com")
+
+
+async def test_a_drain_whose_session_dies_before_its_commit_leaves_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.engine.sales.put(concert())
+    await ledger.hold()
+    partition = ledger.engine.keys.partition_of_sale("concert")
+    write = commit_module._write
+
+    async def write_and_lose_the_session(taken: Any, *args: Any) -> Any:
+        answer = await write(taken, *args)
+        await ledger.pool.execute("SELECT pg_terminate_backend($1)", taken.get_server_pid())
+        return answer
+
+    monkeypatch.setattr(commit_module, "_write", write_and_lose_the_session)
+    with pytest.raises(Unavailable):
+        await ledger.drain.run_once(partition)
+    monkeypatch.setattr(commit_module, "_write", write)
+    assert await ledger.rows("SELECT 1 FROM journal") == []
+    assert await ledger.drain.run_once(partition) == 2
+    assert (await ledger.reads.levels("concert"))["concert"][0].held == 2
+
+
+async def test_a_commit_whose_answer_is_lost_is_found_out_and_not_repeated(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.engine.sales.put(concert())
+    await ledger.hold()
+    partition = ledger.engine.keys.partition_of_sale("concert")
+    told = commit_module._tell
+
+    def lose_the_answer(*args: Any) -> None:
+        raise Unavailable("the connection broke during COMMIT")
+
+    monkeypatch.setattr(commit_module, "_tell", lose_the_answer)
+    with pytest.raises(Unavailable):
+        await ledger.drain.run_once(partition)
+    monkeypatch.setattr(commit_module, "_tell", told)
+    await ledger.hold()
+    assert await ledger.drain_all() == 1
+    assert (await ledger.reads.levels())["concert"][0].held == 4
+    assert (await ledger.chained(partition))[0] == 3
+
+
+async def test_many_drains_of_one_partition_have_one_effect(
+    redis_url: str, database_url: str
+) -> None:
+    async with open_ledger(redis_url, database_url) as ledger:
+        await ledger.engine.sales.put(concert(capacity=1_000))
+        partition = ledger.engine.keys.partition_of_sale("concert")
+        drains = [Drain(ledger.pool, ledger.engine, batch_entries=7) for _ in range(4)]
+        held = 0
+        drained = 0
+        for _ in range(20):
+            for _ in range(10):
+                await ledger.hold()
+                held += 1
+            drained += sum(await asyncio.gather(*(d.run_once(partition) for d in drains)))
+        while done := sum(await asyncio.gather(*(d.run_once(partition) for d in drains))):
+            drained += done
+        assert drained == held + 1
+        assert (await ledger.chained(partition))[0] == held + 1
+        assert (await ledger.reads.levels())["concert"][0].held == 2 * held
+        assert await ledger.rows("SELECT count(*) FROM stock_history") == [(held + 2,)]
+
+
+async def test_a_drain_that_finds_another_at_work_does_not_wait_for_it(ledger: Ledger) -> None:
+    await ledger.engine.sales.put(concert())
+    partition = ledger.engine.keys.partition_of_sale("concert")
+    async with ledger.pool.acquire() as taken, taken.transaction():
+        await taken.execute("SELECT 1 FROM partitions WHERE partition = $1 FOR UPDATE", partition)
+        async with asyncio.timeout(2):
+            assert await ledger.drain.run_once(partition) == 0
+    assert await ledger.drain.run_once(partition) == 1
+
+
+async def test_a_drain_that_was_paused_past_its_lease_cannot_commit(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.engine.sales.put(concert())
+    partition = ledger.engine.keys.partition_of_sale("concert")
+    write = commit_module._write
+    paused, woken = asyncio.Event(), asyncio.Event()
+
+    async def write_after_a_pause(taken: Any, *args: Any) -> Any:
+        await taken.execute("SET idle_in_transaction_session_timeout = 200")
+        paused.set()
+        await woken.wait()
+        return await write(taken, *args)
+
+    monkeypatch.setattr(commit_module, "_write", write_after_a_pause)
+    sleeper = asyncio.create_task(ledger.drain.run_once(partition))
+    await paused.wait()
+    monkeypatch.setattr(commit_module, "_write", write)
+    other = Drain(ledger.pool, ledger.engine)
+    await asyncio.sleep(0.5)
+    assert await other.run_once(partition) == 1
+    woken.set()
+    with pytest.raises(Unavailable):
+        await sleeper
+    assert (await ledger.chained(partition))[0] == 1
+    assert await ledger.drain.run_once(partition) == 0
+
+
+async def test_postgresql_that_lost_its_last_commits_is_drained_again(
+    redis_url: str, database_url: str
+) -> None:
+    now_s = 1_000.0
+    async with open_ledger(redis_url, database_url, clock=lambda: now_s) as ledger:
+        await ledger.engine.sales.put(concert())
+        await ledger.hold()
+        await ledger.drain_all()
+        partition = ledger.engine.keys.partition_of_sale("concert")
+        tables = ("journal", "items", "sales", "bookings", "lines", "stock_history")
+        kept = {table: await ledger.rows(f"SELECT * FROM {table}") for table in tables}
+        before = await ledger.rows(
+            "SELECT sequence, chain FROM partitions WHERE partition = $1", partition
+        )
+        await ledger.hold()
+        await ledger.drain_all()
+        for table in tables:
+            await ledger.pool.execute(f"TRUNCATE {table}")
+            await ledger.pool.copy_records_to_table(table, records=kept[table])
+        await ledger.pool.execute(
+            "UPDATE partitions SET sequence = $1, chain = $2 WHERE partition = $3",
+            *before[0],
+            partition,
+        )
+        now_s += 2
+        await ledger.drain_all()
+        assert (await ledger.chained(partition))[0] == 3
+        assert (await ledger.reads.levels())["concert"][0].held == 4
+
+
+async def test_postgresql_away_is_unavailable_and_not_a_fence(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.engine.sales.put(concert())
+    partition = ledger.engine.keys.partition_of_sale("concert")
+
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise asyncpg.CannotConnectNowError("the database system is starting up")
+
+    monkeypatch.setattr(asyncpg.Connection, "fetchrow", refuse)
+    with pytest.raises(Unavailable):
+        await ledger.drain.run_once(partition)
+    monkeypatch.undo()
+    assert await ledger.drain.run_once(partition) == 1
+
+
+CHILD = """
+import asyncio, sys
+from persistence import commit
+from tests.helpers.ledger import open_ledger
+
+async def main():
+    write = commit._write
+    async def write_and_wait(*args):
+        await write(*args)
+        print("written", flush=True)
+        await asyncio.sleep(600)
+    commit._write = write_and_wait
+    async with open_ledger(sys.argv[1], sys.argv[2]) as ledger:
+        await ledger.drain.run_once(int(sys.argv[3]))
+
+asyncio.run(main())
+"""
+
+
+async def test_a_drain_process_killed_before_its_commit_is_made_up_for_exactly_once(
+    ledger: Ledger, redis_url: str, database_url: str
+) -> None:
+    await ledger.engine.sales.put(concert())
+    partition = ledger.engine.keys.partition_of_sale("concert")
+    for _ in range(5):
+        await ledger.hold()
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", CHILD, redis_url, database_url, str(partition)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert child.stdout
+    async with asyncio.timeout(30):
+        assert await child.stdout.readline() == b"written\n"
+    assert await ledger.drain.run_once(partition) == 0, "the other one is at it"
+    child.kill()
+    await child.wait()
+    # Until the server notices that its client is gone, the row is locked.
+    for _ in range(100):
+        if await ledger.drain.run_once(partition):
+            break
+        await asyncio.sleep(0.1)
+    assert await ledger.reads.levels("concert") == {
+        "concert": (Levels("seat", 90, 10, 0), Levels("stand", 100, 0, 0))
+    }
+    assert await ledger.rows("SELECT count(*) FROM journal") == [(6,)]

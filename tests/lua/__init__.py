@@ -1,0 +1,1 @@
+"""Every script on a real server."""

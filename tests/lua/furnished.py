@@ -1,0 +1,82 @@
+"""A partition with something of everything in it, and for every script a call that does something.
+
+Tests that are about all scripts alike (the fence, a full memory) go by this table; a script that
+is not in it fails them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engine.limits import TOMBSTONE_TTL_MS
+from engine.model import Cancel, Complete, Confirm, Expire, Extend, Operation
+from engine.outcomes import Outcome
+from engine.types import CancelReason
+from tests.helpers.scripted import START_MS, ScriptedPartition, script_call
+from tests.stories.story import HOLD_MS, hold, put, sale
+
+NOW_MS: Final = START_MS + HOLD_MS
+EVICTED: Final = "b-evicted"
+
+Call = tuple[str, tuple[bytes | str | int, ...], Outcome]
+"""A script, its arguments after the fence's, and its outcome on a furnished partition."""
+
+
+def furnish(partition: ScriptedPartition) -> None:
+    """A sale with a due hold, a live one, a confirmed one, a cancelled one, and an evicted one."""
+    partition.perform(put(sale("A:20:0 B:5:300")))
+    partition.perform(hold(EVICTED, "A:1", "ann"))
+    partition.perform(Cancel(EVICTED, CancelReason.CUSTOMER))
+    partition.raw("evict", 3, 0, 10, TOMBSTONE_TTL_MS)
+    partition.perform(hold("b-due", "A:1", "ann"))
+    partition.move_clock(NOW_MS)
+    partition.perform(hold("b-live", "A:2", "ann", contact=True))
+    partition.perform(hold("b-paid", "A:1 A:2", "bob"))
+    partition.perform(Confirm("b-paid", "bob", "pay", "f"))
+    partition.perform(hold("b-gone", "B:1", "cat", contact=True))
+    partition.perform(Cancel("b-gone", CancelReason.OPERATOR))
+
+
+def _operation(operation: Operation, outcome: Outcome) -> Call:
+    name, arguments = script_call(operation)
+    return name, arguments, outcome
+
+
+LOADED: Final = (
+    EVICTED,
+    2,
+    b"ciphertext",
+    3,
+    *("sale_id", "gig", "customer_id", "ann", "status", "CANCELLED", "cancel_reason", "customer"),
+    *("lines", "A:1:0", "amount", 0, "currency", "USD", "hold_expires_ms", START_MS + HOLD_MS),
+    *("created_ms", START_MS, "updated_ms", START_MS, "extended", 0),
+)
+"""What `load` is told of the booking that was evicted."""
+
+WRITES: Final[tuple[Call, ...]] = (
+    _operation(put(sale("A:30:0 B:5:300"), "put-2"), Outcome.UPDATED),
+    _operation(hold("b-new", "A:1", "dan", contact=True), Outcome.HELD),
+    _operation(Extend("b-live"), Outcome.EXTENDED),
+    _operation(Cancel("b-live", CancelReason.CUSTOMER), Outcome.CANCELLED),
+    _operation(Confirm("b-live", "ann", "pay", "f"), Outcome.CONFIRMED),
+    _operation(Complete("b-paid"), Outcome.COMPLETED),
+    _operation(Expire("gig"), Outcome.DONE),
+    ("load", LOADED, Outcome.DONE),
+    ("evict", (99, 0, 10, TOMBSTONE_TTL_MS), Outcome.DONE),
+    ("trim", (5, 5), Outcome.DONE),
+    ("rate_limit", ("ann", 1_000_000, 5_000_000), Outcome.ALLOWED),
+)
+READS: Final[tuple[Call, ...]] = (
+    ("get_booking", ("b-live", ""), Outcome.FOUND),
+    ("get_sale", ("gig", 10), Outcome.FOUND),
+    ("list_sales", ("", 10), Outcome.DONE),
+    ("due", (10,), Outcome.DONE),
+    ("read_journal", (1, 10), Outcome.DONE),
+    ("audit_sale", ("gig",), Outcome.FOUND),
+    ("audit_customers", ("gig", "ann"), Outcome.DONE),
+    ("audit_holds", ("gig", "b-live"), Outcome.DONE),
+)
+UNFENCED: Final = {"init_partition", "fence", "beat"}
+"""Scripts that are not behind the fence: they make it, close it, or know nothing of it."""
+
+CALLS: Final = {name: (arguments, outcome) for name, arguments, outcome in WRITES + READS}

@@ -1,0 +1,15 @@
+"""What the scripts do, as tables: an operation with its arguments, and what must come of it.
+
+The same stories are told to the model, to the scripts on a real server, and to the scripts on the
+fast fake: they must end alike.
+"""
+
+from typing import Final
+
+from tests.stories.changes import CHANGES
+from tests.stories.due import DUE
+from tests.stories.reserve import RESERVE
+from tests.stories.sales import SALES
+from tests.stories.story import Story
+
+STORIES: Final[dict[str, Story]] = SALES | RESERVE | DUE | CHANGES

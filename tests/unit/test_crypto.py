@@ -1,0 +1,59 @@
+"""Personal data at rest, and fingerprints of requests."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.fernet import Fernet, InvalidToken
+
+from engine.crypto import Vault
+from engine.types import Contact
+
+OLD = Fernet.generate_key().decode()
+NEW = Fernet.generate_key().decode()
+
+
+@pytest.mark.parametrize(
+    "contact",
+    [Contact(), Contact(email="ann@example.org"), Contact("ann@exämple.org", "+49 123")],
+)
+def test_a_contact_comes_back_as_it_was(contact: Contact) -> None:
+    vault = Vault([OLD])
+    text = vault.encrypt(contact)
+    assert b"ann" not in text
+    assert vault.decrypt(text) == contact
+
+
+def test_what_an_older_key_encrypted_can_be_read_after_a_rotation() -> None:
+    contact = Contact(email="ann@example.org")
+    text = Vault([OLD]).encrypt(contact)
+    assert Vault([NEW, OLD]).decrypt(text) == contact
+
+
+def test_the_first_key_encrypts() -> None:
+    text = Vault([NEW, OLD]).encrypt(Contact())
+    assert Vault([NEW]).decrypt(text) == Contact()
+    with pytest.raises(InvalidToken):
+        Vault([OLD]).decrypt(text)
+
+
+def test_a_contact_that_was_tampered_with_is_refused() -> None:
+    vault = Vault([OLD])
+    text = bytearray(vault.encrypt(Contact()))
+    text[-3] ^= 1
+    with pytest.raises(InvalidToken):
+        vault.decrypt(bytes(text))
+
+
+def test_fingerprints_differ_where_requests_do() -> None:
+    vault = Vault([OLD])
+    texts = [("A:1", "'x'", "None"), ("A:1'x'", "", "None"), ("A:1", "None", "'x'"), ("A:1",)]
+    assert len({vault.fingerprint(*parts) for parts in texts}) == len(texts)
+    assert all(len(vault.fingerprint(*parts)) == 32 for parts in texts)
+
+
+def test_a_new_key_in_front_changes_no_fingerprint() -> None:
+    assert Vault([OLD]).fingerprint("A:1") == Vault([NEW, OLD]).fingerprint("A:1")
+
+
+def test_a_fingerprint_cannot_be_guessed_without_the_key() -> None:
+    assert Vault([OLD]).fingerprint("A:1") != Vault([NEW]).fingerprint("A:1")

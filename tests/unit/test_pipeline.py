@@ -1,0 +1,269 @@
+"""The calls of one tick leave in one write, and whoever fails fails alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from redis.exceptions import NoScriptError, ResponseError
+
+import engine.pipeline
+from engine.connections import Command
+from engine.errors import Overloaded, Unavailable
+from engine.limits import MAX_BATCHES_IN_FLIGHT, MAX_CALLS_PER_BATCH
+from engine.pipeline import Pipeline, Replicas
+from engine.scripts import load_script
+from tests.helpers.wire import CUT, Wire, done
+
+CANCEL = load_script("cancel")
+READ = load_script("get_booking")
+META = b"hf:{tag}:meta"
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest_asyncio.fixture
+async def pipeline(wire: Wire) -> AsyncIterator[Pipeline]:
+    found = Pipeline(wire.connect)
+    yield found
+    await found.close()
+
+
+def call(pipeline: Pipeline, name: str = "x") -> asyncio.Task[Any]:
+    return asyncio.create_task(pipeline.run(CANCEL, META, (1, 0, name)))
+
+
+async def settle() -> None:
+    """Let everything that can run, run."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_calls_of_one_tick_leave_in_one_exchange(pipeline: Pipeline, wire: Wire) -> None:
+    replies = await asyncio.gather(*(call(pipeline, f"c{at}") for at in range(20)))
+    assert [reply[2] for reply in replies] == [f"c{at}" for at in range(20)]
+    assert [len(batch) for batch in wire.exchanges] == [20]
+    assert wire.exchanges[0][0] == ("EVALSHA", CANCEL.sha1, 1, META, 1, 0, "c0")
+
+
+async def test_a_batch_has_a_bound(pipeline: Pipeline, wire: Wire) -> None:
+    await asyncio.gather(*(call(pipeline) for _ in range(MAX_CALLS_PER_BATCH + 1)))
+    assert sorted(len(batch) for batch in wire.exchanges) == [1, MAX_CALLS_PER_BATCH]
+
+
+async def test_batches_in_flight_have_a_bound_and_what_comes_meanwhile_forms_the_next(
+    pipeline: Pipeline, wire: Wire
+) -> None:
+    wire.open.clear()
+    calls = []
+    for _ in range(MAX_BATCHES_IN_FLIGHT + 3):
+        calls.append(call(pipeline))
+        await settle()
+    assert [len(batch) for batch in wire.exchanges] == [1] * MAX_BATCHES_IN_FLIGHT
+    wire.open.set()
+    await asyncio.gather(*calls)
+    assert [len(batch) for batch in wire.exchanges] == [1] * MAX_BATCHES_IN_FLIGHT + [3]
+    assert wire.opened == MAX_BATCHES_IN_FLIGHT
+
+
+async def test_a_lost_connection_fails_its_callers_and_nobody_after(
+    wire: Wire,
+) -> None:
+    reconnects = 0
+
+    async def on_reconnect() -> None:
+        nonlocal reconnects
+        reconnects += 1
+
+    pipeline = Pipeline(wire.connect, on_reconnect=on_reconnect)
+    await call(pipeline)
+    wire.fails = CUT
+    results = await asyncio.gather(call(pipeline), call(pipeline), return_exceptions=True)
+    assert [type(result) for result in results] == [Unavailable, Unavailable]
+    wire.fails = None
+    for _ in range(MAX_BATCHES_IN_FLIGHT):
+        assert (await call(pipeline))[0] == b"done"
+    assert (wire.closed, reconnects) == (1, 1)
+    await pipeline.close()
+    assert wire.closed == wire.opened
+
+
+async def test_a_server_that_is_away_is_unavailable_and_found_again(
+    pipeline: Pipeline, wire: Wire
+) -> None:
+    wire.refuses = True
+    for _ in range(MAX_BATCHES_IN_FLIGHT + 1):
+        with pytest.raises(Unavailable, match="nobody listens"):
+            await call(pipeline)
+    wire.refuses = False
+    assert (await call(pipeline))[0] == b"done"
+
+
+async def test_no_answer_in_time_is_unknown_and_its_connection_serves_nobody_else(
+    pipeline: Pipeline, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.pipeline, "CALL_TIMEOUT_MS", 30)
+    wire.open.clear()
+    with pytest.raises(Unavailable, match="TimeoutError"):
+        await call(pipeline)
+    assert wire.closed == 1
+
+
+async def test_a_cancelled_caller_harms_nobody(pipeline: Pipeline, wire: Wire) -> None:
+    wire.open.clear()
+    first, second = call(pipeline, "first"), call(pipeline, "second")
+    await wire.reached.wait()
+    first.cancel()
+    wire.open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert (await second)[2] == "second"
+    assert (await call(pipeline, "third"))[2] == "third"
+    assert wire.closed == 0
+
+
+async def test_a_call_cancelled_before_it_left_is_not_sent(pipeline: Pipeline, wire: Wire) -> None:
+    wire.open.clear()
+    busy = [call(pipeline)]
+    for _ in range(MAX_BATCHES_IN_FLIGHT - 1):
+        await settle()
+        busy.append(call(pipeline))
+    await settle()
+    waiting, kept = call(pipeline, "waiting"), call(pipeline, "kept")
+    await settle()
+    waiting.cancel()
+    wire.open.set()
+    await asyncio.gather(kept, *busy)
+    sent = [command[-1] for batch in wire.exchanges for command in batch]
+    assert "kept" in sent
+    assert "waiting" not in sent
+
+
+async def test_a_script_the_server_forgot_is_sent_whole_and_alone(
+    pipeline: Pipeline, wire: Wire
+) -> None:
+    def forgetful(command: Command) -> Any:
+        forgot = command[0] == "EVALSHA" and command[-1] == "forgot"
+        return NoScriptError("No matching script.") if forgot else done(command)
+
+    wire.answer = forgetful
+    replies = await asyncio.gather(*(call(pipeline, name) for name in ("a", "forgot", "b")))
+    assert [reply[2] for reply in replies] == ["a", "forgot", "b"]
+    again = wire.exchanges[1]
+    assert again == [("EVAL", CANCEL.text, 1, META, 1, 0, "forgot")]
+
+
+async def test_an_error_is_its_callers_alone(pipeline: Pipeline, wire: Wire) -> None:
+    def answer(command: Command) -> Any:
+        return ResponseError("no") if command[-1] == "bad" else done(command)
+
+    wire.answer = answer
+    good, bad = call(pipeline, "good"), call(pipeline, "bad")
+    assert (await good)[2] == "good"
+    with pytest.raises(ResponseError, match="no"):
+        await bad
+    assert wire.closed == 0
+
+
+async def test_a_call_that_cannot_be_sent_takes_no_link_with_it(
+    pipeline: Pipeline, wire: Wire
+) -> None:
+    for _ in range(2 * MAX_BATCHES_IN_FLIGHT):
+        wire.fails = UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
+        with pytest.raises(UnicodeEncodeError):
+            await call(pipeline)
+    wire.fails = None
+    assert (await call(pipeline))[0] == b"done"
+    await pipeline.close()
+    assert wire.closed == wire.opened
+
+
+async def test_too_many_waiting_calls_are_refused_untried(
+    pipeline: Pipeline, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.pipeline, "MAX_CALLS_WAITING", 3)
+    wire.open.clear()
+    calls = []
+    for _ in range(MAX_BATCHES_IN_FLIGHT):
+        calls.append(call(pipeline))
+        await settle()
+    calls += [call(pipeline) for _ in range(3)]
+    await settle()
+    with pytest.raises(Overloaded, match="too many"):
+        await call(pipeline)
+    wire.open.set()
+    await asyncio.gather(*calls)
+    assert sum(len(batch) for batch in wire.exchanges) == len(calls)
+
+
+async def test_closing_tells_who_waits_that_the_outcome_is_unknown(wire: Wire) -> None:
+    pipeline = Pipeline(wire.connect)
+    wire.open.clear()
+    calls = []
+    for _ in range(MAX_BATCHES_IN_FLIGHT + 1):
+        calls.append(call(pipeline))
+        await settle()
+    await pipeline.close()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(result) for result in results} == {Unavailable}
+    assert wire.closed == wire.opened
+    with pytest.raises(Overloaded, match="closed"):
+        await call(pipeline)
+
+
+class TestReplicas:
+    """Durability `replica`: no answer before enough replicas have it."""
+
+    @pytest_asyncio.fixture
+    async def pipeline(self, wire: Wire) -> AsyncIterator[Pipeline]:
+        found = Pipeline(wire.connect, replicas=Replicas(1, META, timeout_ms=70))
+        yield found
+        with contextlib.suppress(Unavailable):
+            await found.close()
+
+    async def test_a_batch_is_written_to_and_waited_for_once(
+        self, pipeline: Pipeline, wire: Wire
+    ) -> None:
+        await asyncio.gather(call(pipeline), call(pipeline))
+        beat = load_script("beat")
+        assert [len(batch) for batch in wire.exchanges] == [2, 2]
+        assert wire.exchanges[1] == [("EVAL", beat.text, 1, META), ("WAIT", 1, 70)]
+
+    async def test_too_few_replicas_make_the_batch_unknown(
+        self, pipeline: Pipeline, wire: Wire
+    ) -> None:
+        wire.answer = lambda command: 0 if command[0] == "WAIT" else done(command)
+        with pytest.raises(Unavailable, match="0 of 1 replicas"):
+            await call(pipeline)
+        assert wire.closed == 1
+
+    async def test_a_beat_that_was_not_written_makes_the_batch_unknown(
+        self, pipeline: Pipeline, wire: Wire
+    ) -> None:
+        wire.answer = lambda command: ResponseError("no") if command[0] == "EVAL" else done(command)
+        with pytest.raises(Unavailable, match="beat was not written"):
+            await call(pipeline)
+
+    async def test_a_wait_that_was_refused_makes_the_batch_unknown(
+        self, pipeline: Pipeline, wire: Wire
+    ) -> None:
+        wire.answer = lambda command: ResponseError("no") if command[0] == "WAIT" else done(command)
+        with pytest.raises(Unavailable):
+            await call(pipeline)
+
+    async def test_reads_do_not_wait(self, pipeline: Pipeline, wire: Wire) -> None:
+        await pipeline.run(READ, META, (1, 0, "b", ""))
+        assert len(wire.exchanges) == 1
+
+    async def test_the_drain_reads_only_what_replicas_have(
+        self, pipeline: Pipeline, wire: Wire
+    ) -> None:
+        await pipeline.run(load_script("read_journal"), META, (1, 0, 1, 10))
+        assert wire.exchanges[1][1][0] == "WAIT"

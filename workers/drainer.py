@@ -1,0 +1,61 @@
+"""The drain's hands: every partition's journal goes on into PostgreSQL, side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from engine.limits import (
+    DRAIN_IDLE_MAX_MS,
+    DRAIN_IDLE_MIN_MS,
+    FINAL_DRAIN_MS,
+    MAX_DATABASE_CONNECTIONS,
+)
+from workers.loops import Loop
+from workers.partitioned import Partitioned
+
+_log = structlog.stdlib.get_logger("holdfast.worker")
+
+AT_ONCE: Final = MAX_DATABASE_CONNECTIONS - 2
+"""Each drain takes a connection of the pool; bootstrap and eviction need one now and then."""
+
+
+class Drainer:
+    """Drives `run_once(partition)` of a `persistence.drain.Drain` over all partitions.
+
+    Two drainers on one journal do no harm: the cursor moves by compare-and-set, and the second
+    rolls back.
+    """
+
+    def __init__(self, partitions: int, drain: Callable[[int], Awaitable[int]]) -> None:
+        self._work = Partitioned("drain", partitions, drain, at_once=AT_ONCE)
+        self.loop = Loop(
+            "drain", self.run_once, idle_min_ms=DRAIN_IDLE_MIN_MS, idle_max_ms=DRAIN_IDLE_MAX_MS
+        )
+
+    async def run_once(self) -> int:
+        """Take a batch of each partition over; answers how many entries."""
+        return await self._work.run_once()
+
+    async def finish(self) -> bool:
+        """Before the process ends: drain until nothing is left, for a bounded time.
+
+        What is left stays in the journal for the next worker; nothing is lost. Answers whether
+        the journal was found empty.
+        """
+        give_up = time.monotonic() + FINAL_DRAIN_MS / 1000
+        total = 0
+        while time.monotonic() < give_up:
+            count = await self.run_once()
+            total += count
+            if not count and not self._work.troubled:
+                _log.info("drained_to_the_end", entries=total)
+                return True
+            if not count:
+                await asyncio.sleep(DRAIN_IDLE_MAX_MS / 1000)
+        _log.warning("stopped_with_a_backlog", entries=total)
+        return False

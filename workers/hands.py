@@ -1,0 +1,102 @@
+"""Who works at the loops: arq's jobs, and this process itself whenever they do not come.
+
+The drain and the sweep must not wait for a queue. Each tick brings a job that works for longer
+than until the next one, so that one slice ends when its successor takes over, without a gap; and a
+watch in every process lends its own hand to a loop that nobody has worked at for a moment: while
+arq's Redis is away or slow, while arq's worker is made again, and before the first tick.
+
+With several worker processes a tick's job goes to one of them. It leaves a note in arq's Redis, for
+as long as its slice lasts, and the others then let the loop be. The note saves double work; that
+two hands do no harm is the business of the work itself (the drain's cursor moves by compare and
+set, a hold expires once).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import Iterable
+from typing import Final
+
+import structlog
+from arq.connections import ArqRedis
+from redis.exceptions import RedisError
+
+from engine.limits import IDLE_GRACE_MS, SLICE_MS, WATCH_MS
+from workers import metrics
+from workers.loops import Loop
+
+_log = structlog.stdlib.get_logger("holdfast.worker")
+
+NOTE: Final = "holdfast:hand:"
+
+
+class Hands:
+    """The loops by name, and how they are worked at.
+
+    Args:
+        queue: arq's Redis, where the notes are read.
+    """
+
+    def __init__(self, loops: Iterable[Loop], queue: ArqRedis) -> None:
+        self._loops = {loop.name: loop for loop in loops}
+        self._queue = queue
+        self._me = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._stopping = asyncio.Event()
+
+    async def job(self, name: str, redis: ArqRedis) -> None:
+        """A slice for one of arq's jobs."""
+        with contextlib.suppress(OSError, RedisError):
+            # Without the note another process may lend a hand too, that is all.
+            await redis.set(NOTE + name, self._me, px=SLICE_MS)
+        metrics.SLICES.labels(name, "arq").inc()
+        await self._loops[name].slice(SLICE_MS / 1000)
+
+    async def watch(self) -> None:
+        """Lend this process's own hand where none comes, until `stop`."""
+        async with asyncio.TaskGroup() as group:
+            for loop in self._loops.values():
+                group.create_task(self._watch(loop))
+
+    def stop(self) -> None:
+        """End all slices after their present piece."""
+        self._stopping.set()
+        for loop in self._loops.values():
+            loop.stop()
+
+    async def _watch(self, loop: Loop) -> None:
+        while not self._stopping.is_set():
+            if loop.idle_s() < IDLE_GRACE_MS / 1000 or await self._is_elsewhere(loop):
+                await self._pause()
+            else:
+                _log.warning("works_without_arq", loop=loop.name)
+                await self._work_alone(loop)
+                if not self._stopping.is_set():
+                    _log.info("works_with_arq_again", loop=loop.name)
+
+    async def _work_alone(self, loop: Loop) -> None:
+        """Work, slice after slice, until a job takes the loop over, here or elsewhere."""
+        alone = True
+        while alone:
+            metrics.SLICES.labels(loop.name, "own").inc()
+            # Asked meanwhile, because a queue that is frozen takes its time to answer.
+            used_up, elsewhere = await asyncio.gather(
+                loop.slice(SLICE_MS / 1000), self._is_elsewhere(loop)
+            )
+            alone = used_up and not elsewhere
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WATCH_MS / 1000):
+                await self._stopping.wait()
+
+    async def _is_elsewhere(self, loop: Loop) -> bool:
+        """Whether another process has noted that it works at the loop."""
+        try:
+            note = await self._queue.get(NOTE + loop.name)
+        except (OSError, RedisError):
+            return False
+        return note is not None and note.decode() != self._me

@@ -1,0 +1,177 @@
+"""The worker process: builds what the loops need, sees to it that they are worked at, ends them.
+
+It starts while Redis or PostgreSQL is away and outlives either. On a signal it drains the journal
+as far as it gets in a bounded time, and what is left waits in the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from typing import Final
+
+import structlog
+import uvloop
+
+from engine.engine import Engine
+from engine.errors import HoldfastError, Unavailable
+from engine.limits import OBSERVE_INTERVAL_MS
+from engine.settings import EngineOptions, Settings
+from persistence.bootstrap import bootstrap
+from persistence.drain import Drain
+from persistence.pool import Pool, create_pool
+from persistence.reads import Reads
+from workers import metrics
+from workers.drainer import Drainer
+from workers.evictor import Evictor
+from workers.hands import Hands
+from workers.loops import BackOff, Loop
+from workers.queue import keep_queue
+from workers.settings import queue_pool
+from workers.sweeper import Sweeper
+
+_log = structlog.stdlib.get_logger("holdfast.worker")
+
+DAY_S: Final = 86_400.0
+ASK_AGAIN_S: Final = 30.0
+CANCEL_AGAIN_S: Final = 3.0
+"""Longer than `workers.queue` takes to end arq's jobs."""
+
+
+def run(settings: Settings) -> None:
+    """Run a worker until SIGINT or SIGTERM.
+
+    Raises:
+        SettingsError: a setting is refused, or Redis keeps less than the durability promises.
+    """
+    # Two lines for every job would be six lines each second that say that nothing happened.
+    logging.getLogger("arq").setLevel(logging.ERROR)
+    with (
+        metrics.served(settings.metrics_port),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(WorkerProcess(settings).run())
+
+
+class WorkerProcess:
+    """One run of the worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin to end; what SIGINT and SIGTERM do."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until `stop`. Raises `SettingsError`."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+        settings = self._settings
+        pool = await create_pool(settings.database_url, application_name="holdfast-worker")
+        try:
+            reads = Reads(pool)
+            engine = await self._open(reads)
+            if engine:
+                async with engine:
+                    await self._work(pool, reads, engine)
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await pool.close()
+            pool.terminate()
+        _log.info("worker_ended")
+
+    async def _open(self, reads: Reads) -> Engine | None:
+        """Open the engine, as soon as Redis answers; None where the end comes before."""
+        back_off = BackOff()
+        options = EngineOptions.of(self._settings)
+        while not self._stop.is_set():
+            try:
+                return await Engine.open(options, archive=reads, floors=reads.cursors)
+            except Unavailable as error:
+                if not back_off.failing:
+                    _log.warning("waits_for_redis", error=str(error))
+                await self._pause(back_off.failed())
+        return None
+
+    async def _work(self, pool: Pool, reads: Reads, engine: Engine) -> None:
+        settings = self._settings
+        drainer = Drainer(len(engine.partitions), Drain(pool, engine).run_once)
+        loops = (
+            drainer.loop,
+            Sweeper(engine, settings.sweep_interval_ms).loop,
+            Evictor(engine, reads.cursors, settings.finished_retention_ms).loop,
+        )
+        observer = _observer(engine)
+        notes = queue_pool(settings.queue_url)
+        hands = Hands(loops, notes)
+        tasks = [
+            asyncio.create_task(work)
+            for work in (
+                hands.watch(),
+                keep_queue(settings.queue_url, hands),
+                self._first_start(pool, engine),
+                observer.slice(DAY_S * 36_500),
+            )
+        ]
+        _log.info("worker_started", partitions=len(engine.partitions))
+        try:
+            await self._stop.wait()
+        finally:
+            hands.stop()
+            observer.stop()
+            await asyncio.gather(tasks[0], _cancel(tasks[1:]), return_exceptions=True)
+            await notes.aclose()
+        await drainer.finish()
+
+    async def _first_start(self, pool: Pool, engine: Engine) -> None:
+        """Start partitions that never were, as soon as both servers answer."""
+        back_off = BackOff()
+        while True:
+            try:
+                started = await bootstrap(pool, engine)
+            except Unavailable:
+                await asyncio.sleep(back_off.failed())
+            except HoldfastError as error:
+                # The partitions stay closed until somebody acts; what is open goes on.
+                _log.error("cannot_start_partitions", error=str(error))
+                await asyncio.sleep(ASK_AGAIN_S)
+            else:
+                if started:
+                    _log.info("partitions_started", partitions=started)
+                return
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Once is not enough: in Python 3.11 a wait with a time-out, as in redis-py, may lose the
+    cancellation that comes in the moment of its answer, and arq's worker goes on polling.
+    """
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, late = await asyncio.wait(tasks, timeout=CANCEL_AGAIN_S)
+        tasks = list(late)
+
+
+def _observer(engine: Engine) -> Loop:
+    """The loop that shows where the journals stand."""
+
+    async def run_once() -> int:
+        metrics.observe(await engine.journal.statuses())
+        return 0
+
+    return Loop(
+        "observe", run_once, idle_min_ms=OBSERVE_INTERVAL_MS, idle_max_ms=OBSERVE_INTERVAL_MS
+    )

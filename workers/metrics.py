@@ -1,0 +1,76 @@
+"""What the worker counts, for Prometheus; what the drain counts is in `persistence.metrics`.
+
+With `PROMETHEUS_MULTIPROC_DIR` set (as `holdfast up` does) the numbers are written there and the
+API answers with them. A worker alone serves them on `HOLDFAST_METRICS_PORT`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from prometheus_client import Counter, Gauge, start_http_server
+
+from engine.journal import JournalStatus
+
+BACKLOG_ENTRIES: Final = Gauge(
+    "holdfast_backlog_entries",
+    "Journal entries that PostgreSQL lacks, as Redis was last told.",
+    ("partition",),
+    multiprocess_mode="mostrecent",
+)
+BACKLOG_LAG: Final = Gauge(
+    "holdfast_backlog_lag_seconds",
+    "Age of the oldest journal entry that PostgreSQL lacks; 0 where it lacks none.",
+    ("partition",),
+    multiprocess_mode="mostrecent",
+)
+JOURNAL_BYTES: Final = Gauge(
+    "holdfast_journal_bytes",
+    "Memory that a partition's journal takes in Redis.",
+    ("partition",),
+    multiprocess_mode="mostrecent",
+)
+FENCED: Final = Gauge(
+    "holdfast_partition_fenced",
+    "1 where a partition waits for its operator.",
+    ("partition",),
+    multiprocess_mode="mostrecent",
+)
+EXPIRED: Final = Counter("holdfast_expired_holds", "Holds ended by the sweeper.")
+EVICTED: Final = Counter("holdfast_evicted_bookings", "Finished bookings that left Redis.")
+FAILURES: Final = Counter("holdfast_loop_failures", "Pieces of work that failed.", ("loop",))
+SLICES: Final = Counter(
+    "holdfast_loop_slices", "Slices worked, by arq's jobs (arq) or without (own).", ("loop", "hand")
+)
+
+
+def observe(statuses: Iterable[JournalStatus]) -> None:
+    """Show where the partitions' journals stand."""
+    now_ms = time.time() * 1000
+    for status in statuses:
+        label = str(status.partition)
+        lag_ms = max(0.0, now_ms - status.oldest_ms) if status.oldest_ms is not None else 0.0
+        BACKLOG_ENTRIES.labels(label).set(max(0, status.sequence - status.drained))
+        BACKLOG_LAG.labels(label).set(lag_ms / 1000)
+        JOURNAL_BYTES.labels(label).set(status.bytes)
+        waits = status.fenced is not None or status.generation is None
+        FENCED.labels(label).set(1 if waits else 0)
+
+
+@contextmanager
+def served(port: int | None) -> Iterator[None]:
+    """Serve the numbers on a port, unless the API gathers them or there is none."""
+    if port is None or os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        yield
+        return
+    server, thread = start_http_server(port)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,147 @@
+"""`holdfast verify`: Redis, the journal folded again, and PostgreSQL say the same, or where not.
+
+Safe on a live system: it writes nothing and freezes nothing. Each partition by itself: what Redis
+has is read with the sequence at which it has it, and compared with the fold of PostgreSQL's
+journal at that sequence (`workers.verify_redis`); PostgreSQL's projections are read as of one
+instant, and compared with the fold at the cursor they have then (`workers.verify_postgres`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from engine.engine import Engine
+from engine.errors import Fenced
+from engine.settings import EngineOptions, Settings
+from engine.types import Floor
+from persistence.audit import Audit
+from persistence.pool import Pool, create_pool
+from persistence.reads import Reads
+from workers import verify_bookings, verify_postgres, verify_redis
+from workers.backlog import fence_of
+from workers.replay import Cursors, Replay, Report
+
+DIFFERENT: Final = 1
+QUERY_TIMEOUT_MS: Final = 10 * 60 * 1000
+
+Show = Callable[[int, int], None]
+
+
+async def verify(settings: Settings, *, as_json: bool) -> int:
+    """Compare everything and print what came of it; returns the exit code, 1 for differences.
+
+    Raises `Unavailable` where Redis or PostgreSQL does not answer.
+    """
+    with _progress() as show:
+        report = await compare(settings, show)
+    if as_json:
+        lines = [orjson.dumps(summary(report)).decode()]
+    else:
+        verdict = f"different in {report.found:,} places" if report.found else "equal"
+        lines = [
+            *report.differences,
+            f"{verdict}: {report.bookings:,} bookings, {report.journal_entries:,} journal entries",
+        ]
+    sys.stdout.write("\n".join((*lines, "")))
+    sys.stdout.flush()
+    return DIFFERENT if report.found else 0
+
+
+def summary(report: Report) -> dict[str, object]:
+    """The object that `--json` prints."""
+    return {
+        "equal": not report.found,
+        "differences": report.differences,
+        "bookings": report.bookings,
+        "journal_entries": report.journal_entries,
+        # There is no gateway yet: only bookings whose total is 0 are confirmed.
+        "payments": 0,
+    }
+
+
+def show_nothing(done: int, total: int) -> None:
+    """Where there is nobody to show progress to."""
+
+
+async def compare(settings: Settings, show: Show = show_nothing) -> Report:
+    """Compare Redis, the journal and PostgreSQL. Raises `Unavailable`.
+
+    Args:
+        show: is told how many entries have been folded, of how many.
+    """
+    pool = await create_pool(
+        settings.database_url,
+        application_name="holdfast-verify",
+        command_timeout_ms=QUERY_TIMEOUT_MS,
+    )
+    try:
+        reads = Reads(pool)
+        await reads.ready()
+        engine = await Engine.open(EngineOptions.of(settings), floors=reads.cursors)
+        async with engine:
+            return await _compare_all(engine, pool, reads, show)
+    finally:
+        await pool.close()
+
+
+async def _compare_all(engine: Engine, pool: Pool, reads: Reads, show: Show) -> Report:
+    report, audit, cursors = Report(), Audit(pool), Cursors(reads)
+    floors = await reads.cursors()
+    statuses = await engine.journal.statuses()
+    open_partitions = []
+    for status in statuses:
+        if reason := fence_of(status, floors.get(status.partition)):
+            report.differ(f"partition {status.partition}: is fenced: {reason}")
+        else:
+            open_partitions.append(status.partition)
+    total = sum(status.sequence for status in statuses)
+    # All at once, so that partitions that nobody drains are found in the time that one takes.
+    await asyncio.gather(
+        *(
+            cursors.reached(status.partition, status.sequence)
+            for status in statuses
+            if status.partition in open_partitions
+        )
+    )
+
+    def folded() -> None:
+        show(report.journal_entries, max(total, report.journal_entries))
+
+    for partition in range(len(engine.partitions)):
+        replay = Replay(audit, cursors, partition, report, folded)
+        await replay.fold(floors.get(partition, Floor(0, 0)).sequence)
+        if partition in open_partitions:
+            try:
+                await verify_redis.compare_partition(engine, audit, replay)
+            except Fenced as fenced:
+                replay.differ(f"is fenced: {fenced.reason}")
+        await verify_postgres.compare_partition(audit, replay)
+        report.bookings += len(replay.state.bookings)
+    await verify_bookings.compare_bookings(engine, audit, cursors, report)
+    report.end()
+    return report
+
+
+@contextmanager
+def _progress() -> Iterator[Show]:
+    """A bar on the terminal, if there is one; stdout stays for the result."""
+    with Progress(
+        TextColumn("verify"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("entries"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as bar:
+        task = bar.add_task("verify", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
