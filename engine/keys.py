@@ -73,7 +73,7 @@ FAMILIES: Final = (
         (),
         "zset",
         "sale ids by a time not later than their earliest deadline, in ms",
-        "reserve adds, expire repairs",
+        "reserve adds; whatever ends or extends a hold repairs",
         "while the sale has holds",
     ),
     Family(
@@ -114,7 +114,7 @@ FAMILIES: Final = (
         ("sale_id",),
         "zset",
         "ids of bookings in PENDING by their deadline, in ms",
-        "reserve, extend; removed by confirm, cancel, expire",
+        "reserve, extend; removed by confirm, cancel, expire, and a reserve that takes back",
         "while the sale has holds",
     ),
     Family(

@@ -67,6 +67,12 @@ def _must_be_replicated(script: Script) -> bool:
     return "no-writes" not in script.flags or script.name == "read_journal"
 
 
+async def _drop(transport: Transport | None) -> None:
+    if transport is not None:
+        with contextlib.suppress(OSError, RedisError):
+            await transport.close()
+
+
 class Pipeline:
     """Script runs on one Redis node."""
 
@@ -84,6 +90,7 @@ class Pipeline:
         self._idle: deque[asyncio.Future[None]] = deque()
         self._links: list[asyncio.Task[None]] = []
         self._wake_scheduled = False
+        self._losses = 0
         self._closed = False
 
     async def run(self, script: Script, key: bytes, args: Sequence[bytes | str | int]) -> Any:
@@ -128,7 +135,7 @@ class Pipeline:
     async def _carry(self) -> None:
         """One connection's life: take a batch, exchange it, hand the replies out, again."""
         transport: Transport | None = None
-        connected_before = False
+        connected_before, losses = False, 0
         try:
             while True:
                 batch = self._take()
@@ -139,8 +146,14 @@ class Pipeline:
                     continue
                 if self._waiting:
                     self._wake()
+                if losses < self._losses:
+                    # A connection was lost since this one was opened: it is likely dead as well.
+                    # Found out by using it, it would cost its batch one of few attempts.
+                    await _drop(transport)
+                    transport = None
                 try:
                     if transport is None:
+                        losses = self._losses
                         if connected_before and self._on_reconnect:
                             await self._on_reconnect()
                         async with asyncio.timeout(CONNECT_TIMEOUT_MS / 1000):
@@ -150,26 +163,21 @@ class Pipeline:
                         await self._exchange(transport, batch)
                 except (OSError, TimeoutError, RedisError) as error:
                     # Replies may still be on their way: this connection can serve nobody else.
-                    if transport is not None:
-                        with contextlib.suppress(OSError, RedisError):
-                            await transport.close()
+                    self._losses += 1
+                    await _drop(transport)
                     transport = None
                     self._fail(batch, Unavailable(f"Redis: {type(error).__name__} {error}"))
                 except Exception as error:  # noqa: BLE001 - a link that ends would never be missed
                     # A call that cannot be sent, say. The half-written connection goes with it;
                     # the link stays, or its callers would wait for ever.
-                    if transport is not None:
-                        with contextlib.suppress(OSError, RedisError):
-                            await transport.close()
+                    await _drop(transport)
                     transport = None
                     self._fail(batch, error)
                 except BaseException:
                     self._fail(batch, Unavailable("the engine stopped"))
                     raise
         finally:
-            if transport is not None:
-                with contextlib.suppress(OSError, RedisError):
-                    await transport.close()
+            await _drop(transport)
 
     async def _exchange(self, transport: Transport, batch: list[_Call]) -> None:
         replies = await transport.exchange([call.by_digest() for call in batch])

@@ -15,7 +15,7 @@ from typing import Final
 
 from engine.errors import HoldfastError, SettingsError, Unavailable
 from engine.limits import ID_PATTERN
-from holdfast import commands
+from holdfast import commands, logs
 from holdfast.embedded.process import ServerFailed
 from holdfast.system import DEFAULT_DIRECTORY, AlreadyRunning, NotRunning
 
@@ -38,6 +38,8 @@ Command = Callable[[argparse.Namespace], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     options = parser().parse_args(arguments)
+    # Until a command reads the settings; what is not set up would log to stdout.
+    logs.configure("warning", "console")
     command: Command = options.run
     try:
         return command(options)

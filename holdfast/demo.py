@@ -13,18 +13,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from holdfast import dev_auth
+from holdfast.demo_result import Result, judge, table
 from holdfast.embedded import process
 from holdfast.embedded.process import Launch, ServerFailed
 from holdfast.flash_sale import FlashSale, Tally
@@ -37,41 +37,10 @@ UP_S: Final = 120.0
 DOWN_S: Final = 120.0
 DRAINED_S: Final = 120.0
 TOKEN_TTL_S: Final = 3600
-SHOWN_TROUBLES: Final = 10
 TERMINATED: Final = 128 + signal.SIGTERM
 
 Show = Callable[[str, int, int], None]
 """Shows a step: what, how much of it is done, of how much."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What `demo --json` prints.
-
-    `refused` counts refusals, `errors` buyers who were answered what nobody should be, and what
-    else went wrong. Rates: confirmed bookings over the time until the last was confirmed, and
-    refusals over the time until the last buyer left. Latencies are of all requests.
-    """
-
-    buyers: int
-    stock: int
-    committed: int
-    refused: int
-    errors: int
-    oversold: int
-    duplicate_charges: int
-    committed_per_s: float
-    refused_per_s: float
-    p50_ms: float
-    p99_ms: float
-    redis_equals_postgres: bool
-
-    @property
-    def good(self) -> bool:
-        """Whether the sale went as it must."""
-        sold_out = self.committed == min(self.buyers, self.stock)
-        faults = self.oversold or self.errors or self.duplicate_charges
-        return sold_out and not faults and self.redis_equals_postgres
 
 
 async def demo(buyers: int, stock: int, *, as_json: bool) -> int:
@@ -97,7 +66,7 @@ async def demo(buyers: int, stock: int, *, as_json: bool) -> int:
     if as_json:
         print(orjson.dumps(asdict(result)).decode())
     else:
-        Console().print(_table(result))
+        Console().print(table(result))
     return 0 if result.good else 1
 
 
@@ -179,7 +148,7 @@ async def _sell(
         client.close()
     show("comparing the books", 0, 0)
     differences = await _verify(data)
-    return _judge(buyers, stock, sale.tally, levels, troubles, differences)
+    return judge(buyers, stock, sale.tally, levels, troubles, differences)
 
 
 async def _show_sale(tally: Tally, stock: int, show: Show) -> None:
@@ -221,72 +190,6 @@ async def _verify(data: DataDirectory) -> list[str]:
         return [f"verify: exit {checking.returncode}: {complaint.decode(errors='replace')}"]
     differences: list[str] = verdict["differences"]
     return differences
-
-
-def _judge(
-    buyers: int,
-    stock: int,
-    tally: Tally,
-    levels: Mapping[str, int],
-    troubles: list[str],
-    differences: list[str],
-) -> tuple[Result, list[str]]:
-    """Put the answers, the levels and the comparison of the books together."""
-    committed = len(tally.confirmed)
-    troubles = [*tally.troubles, *troubles]
-    if levels["sold"] != committed:
-        troubles.append(f"{levels['sold']} units are sold, {committed} buyers were told so")
-    if levels["held"]:
-        troubles.append(f"{levels['held']} units are still held")
-    latencies_ms = sorted(1000 * took_s for took_s in tally.latencies_s)
-    sold_s = max(tally.sold_s - tally.begun_s, 0.001)
-    open_s = max(tally.ended_s - tally.begun_s, 0.001)
-    result = Result(
-        buyers=buyers,
-        stock=stock,
-        committed=committed,
-        refused=tally.refused,
-        errors=len(troubles),
-        oversold=max(0, committed - stock, levels["sold"] + levels["held"] - stock),
-        duplicate_charges=tally.duplicates,
-        committed_per_s=round(committed / sold_s, 1),
-        refused_per_s=round(tally.refused / open_s, 1),
-        p50_ms=round(_percentile(latencies_ms, 50), 2),
-        p99_ms=round(_percentile(latencies_ms, 99), 2),
-        redis_equals_postgres=not differences,
-    )
-    shown = [*troubles[:SHOWN_TROUBLES], *differences[:SHOWN_TROUBLES]]
-    return result, shown
-
-
-def _percentile(ordered: list[float], percent: int) -> float:
-    """The value that so many percent do not exceed; 0 where there is none."""
-    if not ordered:
-        return 0.0
-    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
-
-
-def _table(result: Result) -> Table:
-    drawn = Table(title="A flash sale over HTTP", show_header=False, title_justify="left")
-    drawn.add_column()
-    drawn.add_column(justify="right")
-    rows = (
-        ("buyers", f"{result.buyers:,}"),
-        ("units for sale", f"{result.stock:,}"),
-        ("bookings committed", f"{result.committed:,}"),
-        ("committed per second", f"{result.committed_per_s:,.1f}"),
-        ("refusals", f"{result.refused:,}"),
-        ("refusals per second", f"{result.refused_per_s:,.1f}"),
-        ("half of all answers within", f"{result.p50_ms:,.1f} ms"),
-        ("99 % of all answers within", f"{result.p99_ms:,.1f} ms"),
-        ("errors", f"{result.errors:,}"),
-        ("oversold", f"{result.oversold:,}"),
-        ("charged twice", f"{result.duplicate_charges:,}"),
-        ("Redis equals PostgreSQL", "yes" if result.redis_equals_postgres else "NO"),
-    )
-    for row in rows:
-        drawn.add_row(*row)
-    return drawn
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import orjson
 
+from engine.errors import HoldfastError
 from holdfast.lean_http import Client, Lost, Response
 
 SALE_ID: Final = "flash-sale"
@@ -37,7 +38,7 @@ LONGEST_PAUSE_S: Final = 1.0
 _AGAIN: Final = frozenset({429, 503})
 
 
-class Failed(Exception):
+class Failed(HoldfastError):
     """A buyer was answered what nobody should be."""
 
 

@@ -16,10 +16,12 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from engine.errors import HoldfastError
+
 REQUEST_TIMEOUT_S: Final = 30.0
 
 
-class Lost(Exception):
+class Lost(HoldfastError):
     """The answer did not come: whether the request was done is not known."""
 
 

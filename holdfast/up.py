@@ -58,8 +58,8 @@ class UpOptions:
 
 
 def default_api_workers() -> int:
-    """API processes for this machine; the servers and the worker need a share of it too."""
-    return max(1, min(4, (os.cpu_count() or 1) // 2))
+    """API processes for this machine: one for each processor, which the API needs most of."""
+    return min(4, os.cpu_count() or 1)
 
 
 def run(options: UpOptions) -> int:

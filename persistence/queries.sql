@@ -270,20 +270,6 @@ WHERE sale_id = $1 AND item_id = $2 AND sequence < $3
 ORDER BY sequence DESC
 LIMIT $4;
 
--- levels --
--- Read the levels of one sale's items, or of all; an item out of its definition has to be at 0.
-SELECT
-    sale_id,
-    item_id,
-    available,
-    held,
-    sold
-FROM items
-WHERE
-    ($1::text IS NULL OR sale_id = $1)
-    AND (position IS NOT NULL OR (available, held, sold) <> (0, 0, 0))
-ORDER BY sale_id, position, item_id;
-
 -- ping --
 -- Answer if PostgreSQL is there.
 SELECT 1 AS pong;

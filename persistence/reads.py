@@ -1,4 +1,4 @@
-"""What others read from PostgreSQL: archived bookings, histories, levels, cursors.
+"""What others read from PostgreSQL: archived bookings, histories, cursors.
 
 Every read raises `Unavailable` where PostgreSQL is away; nothing here writes.
 """
@@ -166,19 +166,6 @@ class Reads:
         async with connection(self._pool) as taken:
             rows = await taken.fetch(query("quarantined"))
         return {row["partition"]: row["entries"] for row in rows}
-
-    async def levels(self, sale_id: str | None = None) -> dict[str, tuple[Levels, ...]]:
-        """Levels of the items of one sale, or of all sales: the sums of the deltas.
-
-        An item that its sale no longer has is left out while it is at 0, where it belongs.
-        """
-        async with connection(self._pool) as taken:
-            rows = await taken.fetch(query("levels"), sale_id)
-        sales: dict[str, list[Levels]] = {}
-        for row in rows:
-            sale, *levels = row
-            sales.setdefault(sale, []).append(Levels(*levels))
-        return {sale: tuple(items) for sale, items in sales.items()}
 
 
 def booking_of(row: asyncpg.Record) -> Booking:

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import logging
 import signal
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 import structlog
 import uvloop
@@ -120,12 +121,18 @@ class WorkerProcess:
             )
         ]
         _log.info("worker_started", partitions=len(engine.partitions))
+        stopping = asyncio.create_task(self._stop.wait())
         try:
-            await self._stop.wait()
+            # The first two end only by a fault of ours. Then this process is of no use any more,
+            # and whoever watches it starts another.
+            await asyncio.wait((stopping, *tasks[:2]), return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks[:2]:
+                if task.done():
+                    task.result()
         finally:
             hands.stop()
             observer.stop()
-            await asyncio.gather(tasks[0], _cancel(tasks[1:]), return_exceptions=True)
+            await asyncio.gather(tasks[0], _cancel((stopping, *tasks[1:])), return_exceptions=True)
             await notes.aclose()
         await drainer.finish()
 
@@ -152,17 +159,17 @@ class WorkerProcess:
                 await self._stop.wait()
 
 
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they have ended.
 
     Once is not enough: in Python 3.11 a wait with a time-out, as in redis-py, may lose the
     cancellation that comes in the moment of its answer, and arq's worker goes on polling.
     """
-    while tasks:
-        for task in tasks:
+    late = set(tasks)
+    while late:
+        for task in late:
             task.cancel()
-        _, late = await asyncio.wait(tasks, timeout=CANCEL_AGAIN_S)
-        tasks = list(late)
+        _, late = await asyncio.wait(late, timeout=CANCEL_AGAIN_S)
 
 
 def _observer(engine: Engine) -> Loop:

@@ -30,6 +30,22 @@ ITEM = {"id": "A", "name": "Seat", "capacity": 10, "unit_price": 0}
 SALE = {"name": "Gig", "items": [ITEM]}
 
 
+ALL_SCOPES = "bookings bookings:any admin"
+
+
+def fresh_key() -> str:
+    """An Idempotency-Key."""
+    return str(uuid.uuid4())
+
+
+def refused(answer: httpx.Response, status: int, code: str, *paths: str) -> None:
+    """Fail where an answer is not this problem, with these paths if any are given."""
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    if paths:
+        found = [fault["path"] for fault in answer.json()["errors"]]
+        assert found == list(paths), answer.text
+
+
 def hold_body(sale_id: str = "gig", quantity: int = 1, **more: Any) -> dict[str, Any]:
     """A body for `POST /v1/bookings`."""
     return {"sale_id": sale_id, "lines": [{"item_id": "A", "quantity": quantity}], **more}

@@ -57,29 +57,27 @@ async def connect(system: System, timeout_s: float = 20.0) -> Connection[Record]
 async def drained(
     system: System, partitions: Sequence[int] = range(PARTITIONS), timeout_s: float = 60.0
 ) -> None:
-    """Wait until PostgreSQL has every entry of the partitions."""
+    """Wait until PostgreSQL has every entry that the partitions have now."""
     keys = Keys(PARTITIONS)
     began = time.monotonic()
-    deadline = began + timeout_s
+    async with redis.asyncio.Redis.from_url(system.run["redis_url"]) as client:
+        tips = {
+            partition: int(await client.hget(keys.meta(partition).decode(), "sequence"))
+            for partition in partitions
+        }
     connection = await connect(system, timeout_s)
     try:
-        async with redis.asyncio.Redis.from_url(system.run["redis_url"]) as client:
-            while True:
-                tips = {
-                    partition: int(await client.hget(keys.meta(partition).decode(), "sequence"))
-                    for partition in partitions
-                }
-                rows = await connection.fetch("SELECT partition, sequence FROM partitions")
-                cursors = {row["partition"]: row["sequence"] for row in rows}
-                if {partition: cursors[partition] for partition in tips} == tips:
-                    print(
-                        f"drained {sum(tips.values())} entries in {time.monotonic() - began:.1f} s"
-                    )
-                    return
-                assert time.monotonic() < deadline, f"not in {timeout_s} s: {tips} {cursors}"
-                await asyncio.sleep(0.05)
+        while True:
+            rows = await connection.fetch("SELECT partition, sequence FROM partitions")
+            cursors = {row["partition"]: row["sequence"] for row in rows}
+            if all(cursors[partition] >= tip for partition, tip in tips.items()):
+                break
+            late = time.monotonic() - began > timeout_s
+            assert not late, f"not in {timeout_s} s: {tips} {cursors}"
+            await asyncio.sleep(0.05)
     finally:
         await connection.close()
+    print(f"drained {sum(tips.values())} entries in {time.monotonic() - began:.1f} s")
 
 
 async def in_redis(system: System, sale_id: str) -> Levels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -62,8 +63,8 @@ async def check_books(engine: Engine, sale_ids: Sequence[str] = ("gig",)) -> Par
         sale = await engine.sales.get(sale_id)
         assert sale
         assert sale.levels == tuple(state.sales[sale_id].levels.values())
-        for booking in state.bookings.values():
-            assert (await engine.bookings.get(booking.booking_id)).booking == booking
+        answers = await asyncio.gather(*(engine.bookings.get(name) for name in state.bookings))
+        assert [answer.booking for answer in answers] == list(state.bookings.values())
     return state
 
 

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from engine.engine import Engine
 from engine.limits import MAX_INTEGER
 from engine.settings import EngineOptions
-from engine.types import Booking, ItemDefinition, LineRequest, SaleDefinition
+from engine.types import Booking, ItemDefinition, Levels, LineRequest, SaleDefinition
 from persistence.audit import Audit
 from persistence.bootstrap import bootstrap
 from persistence.drain import Drain
@@ -66,6 +66,18 @@ class Ledger:
             chain = hashlib.sha256(chain + row.entry).digest()
             assert row.chain == chain
         return count, chain
+
+    async def levels(self) -> dict[str, tuple[Levels, ...]]:
+        """The sums that PostgreSQL has, by sale, of the items that the sale has."""
+        rows = await self.rows(
+            "SELECT sale_id, item_id, available, held, sold FROM items"
+            " WHERE position IS NOT NULL OR (available, held, sold) <> (0, 0, 0)"
+            " ORDER BY sale_id, position"
+        )
+        return {
+            sale_id: tuple(Levels(*row[1:]) for row in rows if row[0] == sale_id)
+            for sale_id in {row[0] for row in rows}
+        }
 
     async def rows(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
         """What a statement answers."""

@@ -167,10 +167,16 @@ class Load:
         sale_id = rng.choice(sorted(self.items))
         items = rng.sample(self.items[sale_id], rng.randint(1, min(3, len(self.items[sale_id]))))
         hold = make_hold(rng, sale_id, {item: rng.randint(1, 2) for item in items})
+        if booking := await self.hold(hold):
+            own.append(booking)
+
+    async def hold(self, hold: Hold) -> Tracked | None:
+        """Hold, whatever became of it before, and remember it if it is held."""
         answer = await self._insist("/v1/bookings", hold.body, hold.key)
-        if answer.status == 201:
-            own.append(Tracked(answer.json["id"], hold, answer.body))
-            self.tracked.append(own[-1])
+        if answer.status != 201:
+            return None
+        self.tracked.append(Tracked(answer.json["id"], hold, answer.body))
+        return self.tracked[-1]
 
     async def _act(self, rng: random.Random, own: list[Tracked]) -> None:
         """Do something to a booking of one's own; one that is done with is let go."""

@@ -10,6 +10,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from engine.connections import Command, Transport
 
+CUT = RedisConnectionError("Connection closed by server.")
+
 Answer = Callable[[Command], Any]
 
 
@@ -26,6 +28,7 @@ class Wire:
         self.exchanges: list[list[Command]] = []
         self.opened = 0
         self.closed = 0
+        self.restarts = 0
         self.refuses = False
         self.fails: Exception | None = None
         self.open = asyncio.Event()
@@ -40,18 +43,25 @@ class Wire:
         self.opened += 1
         return Connection(self)
 
+    def restart(self) -> None:
+        """The server ends and starts again: connections from before are dead, new ones work."""
+        self.restarts += 1
+
 
 class Connection:
     """One connection."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
+        self._restarts = wire.restarts
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Answer, once the wire is open; or fail as the wire was told to."""
         wire = self._wire
         wire.exchanges.append(list(commands))
         wire.reached.set()
+        if self._restarts < wire.restarts:
+            raise CUT
         await wire.open.wait()
         if wire.fails:
             raise wire.fails
@@ -60,6 +70,3 @@ class Connection:
     async def close(self) -> None:
         """Count."""
         self._wire.closed += 1
-
-
-CUT = RedisConnectionError("Connection closed by server.")

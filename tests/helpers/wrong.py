@@ -8,6 +8,31 @@ from typing import Any
 
 Path = tuple[str | int, ...]
 
+RIGHT_BODIES: dict[str, Any] = {
+    "putSale": {
+        "name": "Gig",
+        "opens_at": "2026-01-01T00:00:00Z",
+        "closes_at": "2999-01-01T00:00:00Z",
+        "hold_seconds": 60,
+        "max_units_per_customer": 5,
+        "currency": "USD",
+        "items": [
+            {"id": "A", "name": "Seat", "capacity": 9, "unit_price": 1, "max_per_booking": 2}
+        ],
+    },
+    "hold": {
+        "sale_id": "gig",
+        "lines": [{"item_id": "A", "quantity": 1}],
+        "contact": {"email": "ann@mail.example", "phone": "+15551234567"},
+        "customer_id": "ann",
+    },
+    "pay": {"customer_id": "ann", "payment_method": "pm_card_visa"},
+    "extend": {"customer_id": "ann"},
+    "cancel": {"customer_id": "ann"},
+    "complete": {},
+}
+"""A right body for each operation that takes one, with every field that it has."""
+
 _OTHERS = {
     "string": (7, True, 1.5, [], {}),
     "integer": ("7", True, 1.5, 7.0, [], {}, 10**400),

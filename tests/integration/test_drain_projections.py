@@ -64,7 +64,7 @@ async def test_an_expired_hold_is_cancelled_in_postgresql_too(ledger: Ledger) ->
     archived = await ledger.reads.booking(booking.booking_id)
     assert archived
     assert archived.booking.cancel_reason is CancelReason.EXPIRED
-    assert (await ledger.reads.levels("concert"))["concert"][0] == Levels("seat", 100, 0, 0)
+    assert (await ledger.levels())["concert"][0] == Levels("seat", 100, 0, 0)
 
 
 async def test_a_booking_that_left_redis_is_brought_back_by_what_postgresql_has(
@@ -113,7 +113,7 @@ async def test_levels_are_sums_of_deltas_through_every_change_of_a_sale(ledger: 
     await ledger.drain_all()
     stock = await ledger.engine.sales.get("concert")
     assert stock
-    assert await ledger.reads.levels() == {"concert": stock.levels}
+    assert await ledger.levels() == {"concert": stock.levels}
     assert stock.levels == (Levels("table", 5, 2, 0), Levels("seat", 24, 1, 0))
     rows = await ledger.rows("SELECT item_id, position, available FROM items ORDER BY item_id")
     assert rows == [("seat", 1, 24), ("stand", None, 0), ("table", 0, 5)]
@@ -146,7 +146,7 @@ async def test_the_greatest_quantities_and_totals_come_back_to_the_unit(ledger: 
     assert archived
     assert archived.booking.amount == MAX_INTEGER
     assert archived.booking.lines[0].unit_price == MAX_INTEGER
-    assert await ledger.reads.levels() == {
+    assert await ledger.levels() == {
         "concert": (
             Levels("seat", MAX_INTEGER - 1, 1, 0),
             Levels("stand", MAX_INTEGER - 1000, 1000, 0),
@@ -158,7 +158,7 @@ async def test_the_greatest_quantities_and_totals_come_back_to_the_unit(ledger: 
     )
     await ledger.engine.sales.put(replace(sale, items=items))
     await ledger.drain_all()
-    assert await ledger.reads.levels() == {
+    assert await ledger.levels() == {
         "concert": (Levels("seat", MAX_INTEGER, 0, 0), Levels("stand", MAX_INTEGER, 0, 0))
     }
     assert mismatches() == before
@@ -184,7 +184,7 @@ async def test_the_two_books_agree_after_much_coming_and_going(ledger: Ledger) -
 
     await asyncio.gather(drain(), *(buyer(number) for number in range(300)))
     await ledger.drain_all()
-    levels = await ledger.reads.levels()
+    levels = await ledger.levels()
     for sale in sales:
         stock = await ledger.engine.sales.get(sale.sale_id)
         assert stock

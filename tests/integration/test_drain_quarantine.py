@@ -136,7 +136,7 @@ async def test_levels_that_lack_just_what_is_in_quarantine_do_not_disagree(ledge
         PARTITION, sale_entry(), held(1, 98, 2, customer_id="an\0n"), held(2, 96, 4)
     )
     await ledger.drain.run_once(PARTITION)
-    assert await ledger.reads.levels() == {"concert": (Levels("seat", 98, 2, 0),)}
+    assert await ledger.levels() == {"concert": (Levels("seat", 98, 2, 0),)}
     assert mismatches() == before
 
 
@@ -146,7 +146,7 @@ async def test_levels_that_disagree_are_counted_and_the_deltas_are_believed(
     before = mismatches()
     await ledger.append(PARTITION, sale_entry(), held(1, 97, 3), held(2, 95, 5))
     await ledger.drain.run_once(PARTITION)
-    assert await ledger.reads.levels() == {"concert": (Levels("seat", 96, 4, 0),)}
+    assert await ledger.levels() == {"concert": (Levels("seat", 96, 4, 0),)}
     assert mismatches() == before + 1, "one item, one batch"
     assert await quarantined(ledger) == []
 
@@ -156,7 +156,7 @@ async def test_deltas_are_summed_also_for_a_sale_whose_definition_is_in_quaranti
 ) -> None:
     await ledger.append(PARTITION, sale_entry(definition={}), held(1, 98, 2))
     await ledger.drain.run_once(PARTITION)
-    assert await ledger.reads.levels() == {"concert": (Levels("seat", -2, 2, 0),)}
+    assert await ledger.levels() == {"concert": (Levels("seat", -2, 2, 0),)}
     assert await quarantined(ledger) == [(1, "unreadable", None, "seat:100:0:0")]
 
 

