@@ -123,12 +123,16 @@ async def _tend(parts: Parts) -> None:
     """What has to be done every second or so, until cancelled."""
     while True:
         await asyncio.sleep(TEND_INTERVAL_MS / 1000)
-        for step in (_open_engine(parts), _refresh_floors(parts), parts.verifier.keys.tend()):
+        for step in (_open_engine, _refresh_floors, _tend_keys):
             try:
-                await step
+                await step(parts)
             except Exception as error:  # noqa: BLE001
                 # Nobody else would do the other steps, or these the next time.
                 _log.error("tending_failed", error=f"{type(error).__name__}: {error}")
+
+
+async def _tend_keys(parts: Parts) -> None:
+    await parts.verifier.keys.tend()
 
 
 async def _refresh_floors(parts: Parts) -> None:

@@ -49,6 +49,8 @@ class Context:
     status: int = 0
     code: str = ""
     """The problem's code, or empty."""
+    cause: str = ""
+    """What an exception of the engine said: for the log, not for the caller."""
 
 
 @dataclass(frozen=True, slots=True)

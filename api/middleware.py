@@ -22,7 +22,8 @@ from api.card_numbers import holds_card_number, without_card_numbers
 from api.endpoint import CONTEXT, Disconnected
 from api.problems import CONTENT_TYPE, Fault, Problem, invalid, problem_of
 from api.tracing import continue_trace
-from engine.limits import MAX_HEADER_BYTES, SLOW_REQUEST_MS
+from engine.errors import HoldfastError
+from engine.limits import MAX_FAULT_PATH_CHARS, MAX_HEADER_BYTES, SLOW_REQUEST_MS
 
 _SINGLE: Final = frozenset({b"authorization", b"content-type", b"content-length", b"traceparent"})
 _ALWAYS_SERVED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -119,6 +120,8 @@ class Gate:
                 traceback=without_card_numbers(text),
             )
             problem = Problem("internal_error", "The fault is ours and has been noted.")
+        elif isinstance(error, HoldfastError):
+            context.cause = without_card_numbers(str(error)[:MAX_FAULT_PATH_CHARS])
         context.code = problem.code
         body = problem.body(context.request_id)
         reply = Reply(problem.status, body, problem.headers, CONTENT_TYPE)
@@ -153,6 +156,7 @@ def _record(scope: Scope, context: Context, seconds: float) -> None:
         route=route,
         status=context.status,
         code=context.code or None,
+        cause=context.cause or None,
         ms=round(seconds * 1000, 2),
         customer_id=context.principal.sub or None,
         request_id=context.request_id,

@@ -6,7 +6,7 @@
     DIR/valkey, postgres  the embedded servers: data, password, port
     DIR/dev-key.pem       signs development tokens; dev-jwks.json is its public half
     DIR/data-key          encrypts personal data, where HOLDFAST_DATA_KEY does not
-    DIR/logs, metrics     what the children print; what the API's processes count
+    DIR/logs              what the children print
 
 Secrets are readable by their owner alone. Losing `data-key` loses the contacts of bookings.
 """
@@ -14,8 +14,10 @@ Secrets are readable by their owner alone. Losing `data-key` loses the contacts 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +30,7 @@ from holdfast.embedded.process import write_private
 from holdfast.settings import given_settings, settings_from
 
 DEFAULT_DIRECTORY: Final = Path(".holdfast")
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - our folder in it has mode 0700
 
 
 class NotRunning(HoldfastError):
@@ -104,11 +107,6 @@ class DataDirectory:
         return self.path / "logs"
 
     @property
-    def metrics(self) -> Path:
-        """What the processes count, gathered by whoever answers /metrics."""
-        return self.path / "metrics"
-
-    @property
     def data_key(self) -> Path:
         """Encrypts personal data."""
         return self.path / "data-key"
@@ -117,6 +115,22 @@ class DataDirectory:
         """Make the directory and its folders."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.logs.mkdir(mode=0o700, exist_ok=True)
+
+    def make_metrics(self) -> Path:
+        """Make an empty folder for what the processes count, in memory where there is a place.
+
+        They write it as mapped files: on a full disk that is the end of a process (SIGBUS), just
+        when the API has to go on and answer 503. A killed `up` leaves it to the next.
+        """
+        name = f"holdfast-{hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]}"
+        for place in (SHARED_MEMORY / name, self.path / "metrics"):
+            shutil.rmtree(place, ignore_errors=True)
+            try:
+                place.mkdir(mode=0o700)
+            except OSError:
+                continue
+            return place
+        raise NotADirectoryError(f"no folder for metrics can be made in {self.path}")
 
     def lock(self) -> int:
         """Take the directory for this process; the descriptor holds it.

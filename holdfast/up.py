@@ -123,6 +123,7 @@ class Up:
         self._supervisor = Supervisor(on_end=self._forget_metrics)
         self._stop = asyncio.Event()
         self._tokens: dict[str, str | None] = {}
+        self._metrics: Path | None = None
 
     async def run(self) -> int:
         """Start, watch until a signal, stop."""
@@ -230,13 +231,11 @@ class Up:
 
     async def _start_parts(self) -> None:
         """Start the API's processes, on one socket, and the worker."""
-        metrics = self._data.metrics
-        shutil.rmtree(metrics, ignore_errors=True)
-        metrics.mkdir(mode=0o700)
+        self._metrics = self._data.make_metrics()
         environment = {
             **os.environ,
             **self._variables,
-            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+            "PROMETHEUS_MULTIPROC_DIR": str(self._metrics),
         }
         ours = (sys.executable, "-m", "holdfast")
         descriptor = self._listener.fileno()
@@ -276,7 +275,8 @@ class Up:
 
     def _forget_metrics(self, pid: int) -> None:
         """Take the gauges of a process that has ended out of what /metrics adds up."""
-        multiprocess.mark_process_dead(pid, str(self._data.metrics))
+        if self._metrics:
+            multiprocess.mark_process_dead(pid, str(self._metrics))
 
     async def _end(self) -> None:
         """Stop what runs, from the door inwards."""
@@ -285,3 +285,5 @@ class Up:
         await supervisor.stop("worker", BACKLOG_DRAINS_S, may_hurry=True)
         await supervisor.stop("postgres", SERVERS_END_S)
         await supervisor.stop("redis", SERVERS_END_S)
+        if self._metrics:
+            shutil.rmtree(self._metrics, ignore_errors=True)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import structlog
 import uvloop
+from asyncpg import UndefinedTableError
 
 from engine.engine import Engine
 from engine.errors import HoldfastError, Unavailable
@@ -88,15 +89,19 @@ class WorkerProcess:
         _log.info("worker_ended")
 
     async def _open(self, reads: Reads) -> Engine | None:
-        """Open the engine, as soon as Redis answers; None where the end comes before."""
+        """Open the engine, as soon as Redis answers; None where the end comes before.
+
+        A database that answers has to have its tables too (`holdfast migrate`).
+        """
         back_off = BackOff()
         options = EngineOptions.of(self._settings)
         while not self._stop.is_set():
             try:
                 return await Engine.open(options, archive=reads, floors=reads.cursors)
-            except Unavailable as error:
+            except (Unavailable, UndefinedTableError) as error:
                 if not back_off.failing:
-                    _log.warning("waits_for_redis", error=str(error))
+                    what = "redis" if isinstance(error, Unavailable) else "tables"
+                    _log.warning(f"waits_for_{what}", error=str(error))
                 await self._pause(back_off.failed())
         return None
 

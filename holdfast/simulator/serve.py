@@ -29,6 +29,9 @@ from holdfast.simulator.store import Store
 
 FILE: Final = "simulator.sqlite3"
 SHUTDOWN_S: Final = 5
+KEEP_ALIVE_S: Final = 75
+"""Longer than clients keep idle connections: a close of ours would cross with their next request,
+whose outcome they could not know."""
 _SETTINGS_ENDPOINT: Final = "we_settings"
 
 
@@ -100,6 +103,7 @@ def run(settings: SimulatorSettings, host: str, port: int, directory: Path) -> N
                 log_config=None,
                 proxy_headers=False,
                 server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=SHUTDOWN_S,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -40,9 +41,14 @@ async def frozen(*pids: int) -> AsyncIterator[None]:
 
 
 async def kill(*pids: int) -> None:
-    """`kill -9` of processes alone, as when memory runs out; returns when they have ended."""
-    for pid in pids:
-        psutil.Process(pid).kill()
+    """`kill -9` of processes, as when memory runs out; returns when they have ended.
+
+    The first must run; the others may be its children, and end with it.
+    """
+    psutil.Process(pids[0]).kill()
+    for pid in pids[1:]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).kill()
     await until(lambda: not any(is_alive(pid) for pid in pids), "they end")
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 from aiohttp import web
 
 from engine.payments.gateway import Intent, Reference
@@ -46,20 +47,13 @@ def _answers(url: str, port: int) -> bool:
 class Simulator(RunningServer):
     """The payment gateway simulator, which a test may kill and start again on its data."""
 
-    def __init__(
-        self,
-        directory: Path,
-        variables: Mapping[str, str] | None = None,
-        host: str = "127.0.0.1",
-    ) -> None:
+    def __init__(self, directory: Path, variables: Mapping[str, str] | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         port = process.free_port()
         url = f"http://127.0.0.1:{port}"
         launch = process.Launch(
             name="simulator",
-            command=holdfast(
-                "simulator", "--data", str(directory), "--host", host, "--port", str(port)
-            ),
+            command=holdfast("simulator", "--data", str(directory), "--port", str(port)),
             log=directory / "simulator.log",
             environment=clean_environment(
                 {f"HOLDFAST_SIMULATOR_{name}": value for name, value in (variables or {}).items()}
@@ -185,3 +179,11 @@ async def listening(application: web.Application, port: int = 0) -> AsyncIterato
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+async def payments_of(direct: aiohttp.ClientSession, reference: Reference) -> list[dict[str, Any]]:
+    """The payments that localstripe has of an attempt."""
+    async with direct.get("/v1/payment_intents", params={"limit": "1000"}) as answer:
+        rows: list[dict[str, Any]] = (await answer.json())["data"]
+    wanted = {"booking_id": reference.booking_id, "attempt": str(reference.attempt)}
+    return [row for row in rows if row["metadata"] == wanted]

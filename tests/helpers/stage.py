@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
 import subprocess
 import time
 import uuid
@@ -10,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 from cryptography.fernet import Fernet
 
@@ -92,6 +95,24 @@ class Stage:
                 total += count
         return total
 
+    async def drained(self) -> None:
+        """Wait until PostgreSQL has every entry, which a worker has to see to."""
+
+        async def is_drained() -> bool:
+            cursors = await self.reads.cursors()
+            statuses = await self.engine.journal.statuses()
+            return all(cursors[one.partition].sequence == one.sequence for one in statuses)
+
+        await eventually(is_drained, "the backlog to be empty")
+
+    async def is_at(self, levels: tuple[int, int, int], sale_id: str = "gig") -> None:
+        """Wait until the item's levels are these, which a worker has to see to."""
+
+        async def are_there() -> bool:
+            return await self.levels(sale_id) == levels
+
+        await eventually(are_there, f"levels {levels}")
+
     def partition(self, sale_id: str = "gig") -> int:
         """Where a sale lives."""
         return self.engine.keys.partition_of_sale(sale_id)
@@ -122,27 +143,57 @@ async def eventually(
         await asyncio.sleep(0.02)
 
 
-def start_worker(settings: Settings, log: Path) -> subprocess.Popen[bytes]:
-    """`holdfast worker` as a process of its own."""
-    environment = {
-        "HOLDFAST_REDIS_URL": settings.redis_url,
-        "HOLDFAST_DATABASE_URL": settings.database_url,
-        "HOLDFAST_ARQ_REDIS_URL": settings.queue_url,
-        "HOLDFAST_DATA_KEY": ",".join(settings.data_key),
-        "HOLDFAST_JWKS_URL": settings.jwks_url,
-        "HOLDFAST_JWT_ISSUER": settings.jwt_issuer,
-        "HOLDFAST_JWT_AUDIENCE": settings.jwt_audience,
-        "HOLDFAST_PARTITIONS": str(settings.partitions),
-        "HOLDFAST_FINISHED_RETENTION_MS": str(settings.finished_retention_ms),
-        "HOLDFAST_LOG_LEVEL": "info",
-    }
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            holdfast("worker"),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=clean_environment(environment),
-            cwd=Path(__file__).parents[2],
-            start_new_session=True,
-        )
+class RunningWorker:
+    """`holdfast worker` as a process of its own; what it logs goes into a file.
+
+    A context manager: stopped on leaving if it still runs.
+    """
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        self.log = log
+        environment = {
+            "HOLDFAST_REDIS_URL": settings.redis_url,
+            "HOLDFAST_DATABASE_URL": settings.database_url,
+            "HOLDFAST_ARQ_REDIS_URL": settings.queue_url,
+            "HOLDFAST_DATA_KEY": ",".join(settings.data_key),
+            "HOLDFAST_JWKS_URL": settings.jwks_url,
+            "HOLDFAST_JWT_ISSUER": settings.jwt_issuer,
+            "HOLDFAST_JWT_AUDIENCE": settings.jwt_audience,
+            "HOLDFAST_PARTITIONS": str(settings.partitions),
+            "HOLDFAST_FINISHED_RETENTION_MS": str(settings.finished_retention_ms),
+        }
+        with log.open("ab") as output:
+            self.child = subprocess.Popen(
+                holdfast("worker"),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=clean_environment(environment),
+                start_new_session=True,
+            )
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What it logged under a name so far."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [line for line in lines if line["event"] == name]
+
+    async def logs(self, name: str, *, after: int = 0) -> None:
+        """Wait until it has logged something under a name, more often than `after` times."""
+
+        async def logged() -> bool:
+            assert self.child.poll() is None, self.log.read_text()
+            return len(self.events(name)) > after
+
+        await eventually(logged, f"{name}, {after + 1} times")
+
+    async def stop(self) -> int:
+        """Stop it as `up` does; answers its exit code."""
+        if self.child.poll() is None:
+            self.child.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(self.child.wait, 60)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()

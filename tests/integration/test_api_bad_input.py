@@ -6,6 +6,8 @@ Each is refused with the path of its fault, and after all of them no journal has
 
 from __future__ import annotations
 
+import itertools
+import json
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,11 +18,25 @@ import pytest
 import structlog
 
 from engine.keys import new_booking_id
-from tests.helpers.api import Api, hold_body, open_api
-from tests.helpers.wrong import wrong_bodies
+from tests.helpers.api import ALL_SCOPES, Api, fresh_key, hold_body, open_api, refused
+from tests.helpers.wrong import RIGHT_BODIES, wrong_bodies
 
 CARD = "4242 4242 4242 4242"
 BOOKING_ID = new_booking_id(0)
+
+BAD_IDS = ("a%20b", "a.b", "%C3%A4", "A" * 65, "%00", "a%0A", "..%2F", "~")
+PATHS = (
+    ("GET", "/v1/sales/BAD", 404, "unknown_sale"),
+    ("GET", "/v1/sales/BAD/availability", 404, "unknown_sale"),
+    ("GET", "/v1/sales/BAD/items/A/history", 404, "unknown_sale"),
+    ("GET", "/v1/sales/gig/items/BAD/history", 404, "unknown_item"),
+    ("GET", "/v1/bookings/BAD", 404, "not_found"),
+    ("POST", "/v1/bookings/BAD/pay", 404, "not_found"),
+    ("POST", "/v1/bookings/BAD/extend", 404, "not_found"),
+    ("POST", "/v1/bookings/BAD/cancel", 404, "not_found"),
+    ("POST", "/v1/bookings/BAD/complete", 404, "not_found"),
+    ("PUT", "/v1/sales/BAD", 400, "invalid_request"),
+)
 
 
 @pytest.fixture
@@ -53,13 +69,12 @@ async def test_every_field_of_every_body_is_refused_with_its_path(api: Api) -> N
         name = operation["operationId"]
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         for fault, body in wrong_bodies(api.contract.document, schema, RIGHT_BODIES[name]):
-            if name != "putSale" and body == {}:
-                continue
-            content = orjson.dumps(body) if "0" * 400 not in str(body) else str(body).encode()
+            # The standard library's: it writes integers of any length.
+            content = json.dumps(body).encode()
             answer = await api.ask(
                 method,
                 path,
-                content=content.replace(b"'", b'"').replace(b"None", b"null"),
+                content=content,
                 key=fresh_key(),
                 scope=ALL_SCOPES,
                 headers={"Content-Type": "application/json"},
@@ -94,26 +109,12 @@ async def test_every_parameter_of_every_query_is_refused_by_its_name(api: Api) -
     assert tried > 50
 
 
-@pytest.mark.parametrize("bad", ["a%20b.~%0A", "%C3%A4", "A" * 65, "%00", "..%2F"])
-async def test_an_id_in_a_path_that_cannot_be_one_is_not_there_or_refused(
-    api: Api, bad: str
-) -> None:
-    for method, path, status, code in (
-        ("GET", f"/v1/sales/{bad}", 404, "unknown_sale"),
-        ("GET", f"/v1/sales/{bad}/availability", 404, "unknown_sale"),
-        ("GET", f"/v1/sales/{bad}/items/A/history", 404, "unknown_sale"),
-        ("GET", f"/v1/sales/gig/items/{bad}/history", 404, "unknown_item"),
-        ("GET", f"/v1/bookings/{bad}", 404, "not_found"),
-        ("POST", f"/v1/bookings/{bad}/pay", 404, "not_found"),
-        ("POST", f"/v1/bookings/{bad}/extend", 404, "not_found"),
-        ("POST", f"/v1/bookings/{bad}/cancel", 404, "not_found"),
-        ("POST", f"/v1/bookings/{bad}/complete", 404, "not_found"),
-        ("PUT", f"/v1/sales/{bad}", 400, "invalid_request"),
-    ):
+async def test_an_id_in_a_path_that_cannot_be_one_is_not_there_or_refused(api: Api) -> None:
+    for bad, (method, path, status, code) in itertools.product(BAD_IDS, PATHS):
         body = RIGHT_BODIES["putSale"] if method == "PUT" else None
         answer = await api.http.request(
             method,
-            path,
+            path.replace("BAD", bad),
             json=body,
             headers={**api.bearer("ann", ALL_SCOPES), "Idempotency-Key": fresh_key()},
         )

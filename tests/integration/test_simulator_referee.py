@@ -5,25 +5,21 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from starlette.testclient import TestClient
 
 from engine.payments.gateway import Approved
+from holdfast.simulator.serve import create_app
+from holdfast.simulator.settings import SimulatorSettings
+from holdfast.simulator.store import Store
 from tests.helpers.gateways import API_KEY, BOOKING, Simulator, adapter, an_intent
 
 OTHER = BOOKING[:-1] + "8"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    simulator = Simulator(tmp_path_factory.mktemp("simulator"))
-    with contextlib.closing(simulator):
-        yield simulator
 
 
 @pytest.fixture
@@ -92,29 +88,35 @@ async def test_every_charge_is_listed_and_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["charges", "totals", "settings"])
-def test_the_books_are_for_this_host_alone(name: str, tmp_path: Path) -> None:
-    # An address of this machine that is not loopback, as another machine's would be.
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))
-        address = probe.getsockname()[0]
-    simulator = Simulator(tmp_path / "open", host="0.0.0.0")
-    with contextlib.closing(simulator):
-        port = simulator.url.rpartition(":")[2]
-        assert simulator.totals()["payment_intents"] == 0
-        with socket.create_connection((address, int(port)), 5) as connection:
-            connection.sendall(
-                f"GET /_simulator/{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
-            )
-            assert connection.recv(64).startswith(b"HTTP/1.1 403 ")
+@pytest.mark.parametrize(
+    ("client", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("127.8.9.10", 200),
+        ("::1", 200),
+        ("::ffff:127.0.0.1", 200),
+        ("192.0.2.1", 403),
+        ("::ffff:192.0.2.1", 403),
+        ("2001:db8::1", 403),
+        ("not an address", 403),
+    ],
+)
+def test_the_books_are_for_this_host_alone(
+    client: str, status: int, name: str, tmp_path: Path
+) -> None:
+    with contextlib.closing(Store(tmp_path / "books")) as store:
+        application = create_app(SimulatorSettings(_env_file=None), store)
+        asked = TestClient(application, client=(client, 50_000))
+        assert asked.get(f"/_simulator/{name}").status_code == status
 
 
 @pytest.mark.parametrize(
     "changes", [{"latency_ms": -1}, {"error_rate": 2}, {"no_such_fault": 1}, [], "x", {"x": {}}]
 )
 async def test_a_fault_that_makes_no_sense_is_refused(
-    changes: Any, shared: Simulator, session: aiohttp.ClientSession
+    changes: Any, shared_simulator: Simulator, session: aiohttp.ClientSession
 ) -> None:
-    address = f"{shared.url}/_simulator/settings"
+    address = f"{shared_simulator.url}/_simulator/settings"
     async with session.get(address) as answer:
         before = await answer.json()
     async with session.patch(address, data=json.dumps(changes)) as answer:
@@ -185,11 +187,11 @@ async def test_a_bad_request_is_refused_in_stripes_words(
     fields: dict[str, str],
     status: int,
     code: str | None,
-    shared: Simulator,
+    shared_simulator: Simulator,
     session: aiohttp.ClientSession,
 ) -> None:
     place = {"data": fields} if method == "POST" else {"params": fields}
-    async with session.request(method, f"{shared.url}/v1/{path}", **place) as answer:  # type: ignore[arg-type]
+    async with session.request(method, f"{shared_simulator.url}/v1/{path}", **place) as answer:  # type: ignore[arg-type]
         body = await answer.json()
     assert answer.status == status
     assert body["error"]["type"] == "invalid_request_error"
@@ -198,45 +200,48 @@ async def test_a_bad_request_is_refused_in_stripes_words(
 
 
 async def test_a_card_number_is_neither_repeated_nor_kept(
-    shared: Simulator, session: aiohttp.ClientSession
+    shared_simulator: Simulator, session: aiohttp.ClientSession
 ) -> None:
     number = "4242424242424242"
     form = {"amount": "1", "currency": "usd", "payment_method": number}
-    async with session.post(f"{shared.url}/v1/payment_intents", data=form) as answer:
+    async with session.post(f"{shared_simulator.url}/v1/payment_intents", data=form) as answer:
         assert answer.status == 400
         assert number not in await answer.text()
-    assert number not in json.dumps(shared.charges())
+    assert number not in json.dumps(shared_simulator.charges())
 
 
 @pytest.mark.parametrize("given", ["", "Bearer sk_test_other", "Basic !!", "Bearer"])
-async def test_the_api_key_is_checked(given: str, shared: Simulator) -> None:
+async def test_the_api_key_is_checked(given: str, shared_simulator: Simulator) -> None:
     headers = {"Authorization": given} if given else {}
     async with (
         aiohttp.ClientSession(headers=headers) as stranger,
-        stranger.get(f"{shared.url}/v1/payment_intents") as answer,
+        stranger.get(f"{shared_simulator.url}/v1/payment_intents") as answer,
     ):
         assert answer.status == 401
 
 
-async def test_the_api_key_may_come_as_basic_authentication(shared: Simulator) -> None:
+async def test_the_api_key_may_come_as_basic_authentication(shared_simulator: Simulator) -> None:
     # As curl -u KEY: does, in all of Stripe's examples.
     headers = {"Authorization": "Basic " + base64.b64encode(f"{API_KEY}:".encode()).decode()}
     async with (
         aiohttp.ClientSession(headers=headers) as session,
-        session.get(f"{shared.url}/v1/payment_intents") as answer,
+        session.get(f"{shared_simulator.url}/v1/payment_intents") as answer,
     ):
         assert answer.status == 200
 
 
 async def test_a_refund_can_be_in_parts_and_never_more_than_was_taken(
-    shared: Simulator, session: aiohttp.ClientSession
+    shared_simulator: Simulator, session: aiohttp.ClientSession
 ) -> None:
     intent = an_intent(attempt=77)
-    async with adapter(shared.url) as gateway:
+    async with adapter(shared_simulator.url) as gateway:
         approved = await gateway.authorize(intent)
         assert isinstance(approved, Approved)
         await gateway.capture(intent, approved.authorization_id)
-    address, parent = f"{shared.url}/v1/refunds", {"payment_intent": approved.authorization_id}
+    address, parent = (
+        f"{shared_simulator.url}/v1/refunds",
+        {"payment_intent": approved.authorization_id},
+    )
     made = []
     for amount, status in (("1000", 200), ("251", 400), ("250", 200), ("1", 400)):
         async with session.post(address, data=parent | {"amount": amount}) as answer:
@@ -252,9 +257,9 @@ async def test_a_refund_can_be_in_parts_and_never_more_than_was_taken(
 
 
 async def test_an_intent_may_be_confirmed_after_it_was_created(
-    shared: Simulator, session: aiohttp.ClientSession
+    shared_simulator: Simulator, session: aiohttp.ClientSession
 ) -> None:
-    address = f"{shared.url}/v1/payment_intents"
+    address = f"{shared_simulator.url}/v1/payment_intents"
     async with session.post(address, data={"amount": "70", "currency": "eur"}) as answer:
         made = await answer.json()
     assert made["status"] == "requires_payment_method"

@@ -102,6 +102,17 @@ def test_a_place_in_due_follows_the_earliest_deadline(partition: ScriptedPartiti
     assert place() is None
 
 
+def test_a_place_in_due_moves_on_when_a_reserve_takes_holds_back(
+    partition: ScriptedPartition,
+) -> None:
+    partition.perform(put(sale("A:1:0")))
+    partition.perform(hold("b1", "A:1"))
+    partition.move_clock(START_MS + HOLD_MS)
+    partition.perform(hold("b2", "A:1", "bob"))
+    place = partition.client.zscore(partition.key("due"), "gig")
+    assert place == START_MS + 2 * HOLD_MS
+
+
 def test_the_journal_is_read_from_a_sequence_on(partition: ScriptedPartition) -> None:
     furnish(partition)
     entries = partition.entries()

@@ -83,7 +83,8 @@ async def soak(
                 print(f"{fault}: {firing.held_s:.1f} s, {firing.drained_s:.1f} s", flush=True)
                 if time.monotonic() > over_s:
                     break
-        for load, sales in ((staying, STAYING), (expiring, EXPIRING)):
+        # First those that still move.
+        for load, sales in ((expiring, EXPIRING), (staying, STAYING)):
             await books.check(system, load, sales)
         report.verdict = await books.check_verify(system)
     except BaseException as failure:

@@ -14,6 +14,8 @@ import psutil
 from tests.helpers.client import UNKNOWN
 from tests.helpers.load import Load
 
+PASSED = "Passed: every booking that was answered 201 is there, and all books agree."
+
 
 @dataclass(frozen=True, slots=True)
 class Firing:
@@ -47,7 +49,7 @@ class Report:
             f"{self.away_s:g} s; {datetime.now(UTC):%Y-%m-%d}, {psutil.cpu_count()} cores, "
             f"{memory_gb:.0f} GB, Python {platform.python_version()} ({platform.machine()}).",
             "",
-            f"**{self.failure or 'Passed: every acknowledged booking is there, all books agree.'}**",
+            f"**{self.failure or PASSED}**",
             "",
             "Every fault proves that it fired, or the run fails. The times count from when its "
             "cause is gone, median / longest: until the next booking was answered 201, and until "

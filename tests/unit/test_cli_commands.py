@@ -170,6 +170,23 @@ def test_a_data_directory_is_taken_once(tmp_path: Path) -> None:
     assert data.path.stat().st_mode & 0o077 == 0
 
 
+def test_metrics_start_empty_in_memory_or_else_in_the_data_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr("holdfast.system.SHARED_MEMORY", memory)
+    data = DataDirectory(tmp_path / "d")
+    data.make()
+    place = data.make_metrics()
+    assert place.parent == memory
+    (place / "counter_1.db").touch()
+    assert data.make_metrics() == place
+    assert not list(place.iterdir())
+    monkeypatch.setattr("holdfast.system.SHARED_MEMORY", tmp_path / "none")
+    assert data.make_metrics() == tmp_path / "d" / "metrics"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

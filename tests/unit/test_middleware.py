@@ -111,11 +111,15 @@ async def test_what_nobody_foresaw_is_a_500_that_tells_nothing_and_a_log_line_th
 
 async def test_a_known_error_is_its_problem() -> None:
     async def away(scope: Scope, receive: Receive, send: Send) -> None:
-        raise Unavailable("redis")
+        raise Unavailable("Redis at 10.0.0.1 is away")
 
-    answer = await ask(None, away)
+    with structlog.testing.capture_logs() as lines:
+        answer = await ask(None, away)
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     assert answer.headers["retry-after"] == "1"
+    assert "10.0.0.1" not in answer.text
+    (line,) = lines
+    assert (line["log_level"], line["cause"]) == ("warning", "Redis at 10.0.0.1 is away")
 
 
 async def test_an_answer_that_broke_off_is_not_followed_by_another() -> None:

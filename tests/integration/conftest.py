@@ -1,0 +1,52 @@
+"""Fixtures of the payment gateways: the simulator, and localstripe behind its fault proxy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.helpers.fault_proxy import FaultProxy
+from tests.helpers.gateways import API_KEY, LocalStripe, Simulator
+
+
+@pytest.fixture
+def simulator(tmp_path: Path) -> Iterator[Simulator]:
+    """A simulator of its own, quiet, that a test may kill."""
+    server = Simulator(tmp_path / "simulator")
+    with contextlib.closing(server):
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """One simulator for the tests of a file: each takes attempts and keys of its own."""
+    server = Simulator(tmp_path_factory.mktemp("simulator"))
+    with contextlib.closing(server):
+        yield server
+
+
+@pytest.fixture(scope="module")
+def localstripe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStripe]:
+    """One localstripe for the tests of a file: each takes attempts of its own."""
+    server = LocalStripe(tmp_path_factory.mktemp("localstripe"))
+    with contextlib.closing(server):
+        yield server
+
+
+@pytest.fixture
+async def proxy(localstripe: LocalStripe) -> AsyncIterator[FaultProxy]:
+    """In front of localstripe, which keeps no keys."""
+    async with FaultProxy(localstripe.url, keeps_keys=True).serve() as served:
+        yield served
+
+
+@pytest.fixture
+async def direct(localstripe: LocalStripe) -> AsyncIterator[aiohttp.ClientSession]:
+    """Asks localstripe itself, as the tests' other side."""
+    headers = {"Authorization": f"Bearer {API_KEY}"}
+    async with aiohttp.ClientSession(localstripe.url, headers=headers) as session:
+        yield session
