@@ -172,6 +172,6 @@ def _between(least: int, most: int) -> Callable[[str], int]:
 
 
 def _subject(text: str) -> str:
-    if not re.match(ID_PATTERN, text):
+    if not re.fullmatch(ID_PATTERN.removesuffix("$"), text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an id ({ID_PATTERN})")
     return text

@@ -65,7 +65,6 @@ class _Connection(asyncio.Protocol):
                 raise Lost("no answer in time") from error
             raise
         took_s = time.perf_counter() - begun_s
-        self.reusable = self.reusable and parser.should_keep_alive()
         return Response(parser.get_status_code(), self._headers, bytes(self._body), took_s)
 
     def close(self) -> None:
@@ -104,6 +103,9 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
+        # Only here does the parser know: the next moment it is ready for another message.
+        if not (self._parser and self._parser.should_keep_alive()):
+            self.reusable = False
         if self._waiting and not self._waiting.done():
             self._waiting.set_result(None)
 

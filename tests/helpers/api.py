@@ -109,8 +109,8 @@ class Api:
 
     async def put_sale(self, sale_id: str = "gig", **changes: Any) -> Any:
         """Put a sale of ten free seats, or another."""
-        options = {"sub": "boss", "scope": "admin"}
-        answer = await self.ask("PUT", f"/v1/sales/{sale_id}", {**SALE, **changes}, **options)
+        body = {**SALE, **changes}
+        answer = await self.ask("PUT", f"/v1/sales/{sale_id}", body, sub="boss", scope="admin")
         assert answer.status_code in {200, 201}, answer.text
         return answer.json()
 

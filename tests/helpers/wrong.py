@@ -33,7 +33,7 @@ RIGHT_BODIES: dict[str, Any] = {
 }
 """A right body for each operation that takes one, with every field that it has."""
 
-_OTHERS = {
+_OTHERS: dict[str, tuple[Any, ...]] = {
     "string": (7, True, 1.5, [], {}),
     "integer": ("7", True, 1.5, 7.0, [], {}, 10**400),
     "array": ("x", 7, {}),

@@ -90,7 +90,7 @@ class TestReplica:
         self, primary: Valkey, replica: Valkey, monkeypatch: pytest.MonkeyPatch
     ) -> AsyncIterator[Engine]:
         """An engine that waits for the replica, though not as long as in earnest."""
-        monkeypatch.setattr(engine.engine, "Replicas", functools.partial(Replicas, timeout_ms=300))
+        monkeypatch.setattr(engine.engine, "Replicas", functools.partial(Replicas, timeout_ms=500))
         primary.flush()
         async with opened(primary.url, durability=Durability.REPLICA) as found:
             await found.sales.put(gig())

@@ -169,13 +169,14 @@ async def test_an_emptied_redis_is_a_fence_for_who_knew_it(server: Valkey) -> No
 async def test_a_redis_that_hangs_is_unavailable_and_then_found_again(
     server: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("engine.pipeline", "engine.calls"):
-        monkeypatch.setattr(f"{name}.CALL_TIMEOUT_MS", 200)
     async with opened(server.url) as engine:
         await engine.sales.put(gig())
+        for name in ("engine.pipeline", "engine.calls"):
+            monkeypatch.setattr(f"{name}.CALL_TIMEOUT_MS", 200)
         server.pause()
         with pytest.raises(Unavailable):
             await engine.bookings.reserve("gig", "ann", SEAT, "key")
+        monkeypatch.undo()
         server.resume()
         answer = await engine.bookings.reserve("gig", "ann", SEAT, "key")
         assert answer.outcome in (Outcome.HELD, Outcome.REPLAYED)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import httpx
 import pytest
-from starlette.testclient import TestClient
 
 from engine.payments.gateway import Approved
 from holdfast.simulator.serve import create_app
@@ -101,13 +101,14 @@ async def test_every_charge_is_listed_and_counted(tmp_path: Path) -> None:
         ("not an address", 403),
     ],
 )
-def test_the_books_are_for_this_host_alone(
+async def test_the_books_are_for_this_host_alone(
     client: str, status: int, name: str, tmp_path: Path
 ) -> None:
     with contextlib.closing(Store(tmp_path / "books")) as store:
         application = create_app(SimulatorSettings(_env_file=None), store)
-        asked = TestClient(application, client=(client, 50_000))
-        assert asked.get(f"/_simulator/{name}").status_code == status
+        transport = httpx.ASGITransport(application, client=(client, 50_000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://books") as asked:
+            assert (await asked.get(f"/_simulator/{name}")).status_code == status
 
 
 @pytest.mark.parametrize(
