@@ -9,17 +9,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from engine.calls import Caller
 from engine.errors import Unavailable
+from engine.journal import written_ms
 from engine.keys import FAMILY, Keys
 from engine.outcomes import Outcome
 from engine.types import Booking
 
-SCAN_KEYS: Final = 1_000
+SCAN_KEYS: Final = 4_000
 
 Fields = dict[str, str]
 
@@ -150,7 +150,7 @@ class Audit:
             raise Unavailable(f"Redis: {error}") from error
 
     async def written_ms(self, sequences: Mapping[int, int]) -> dict[int, int]:
-        """When entries were written, by partition; those that are not in the journal left out."""
+        """When entries were written, by partition; those not there or not readable left out."""
         pipe = self._redis.pipeline(transaction=False)
         for partition, sequence in sequences.items():
             pipe.xrange(self._keys.key("journal", partition), f"{sequence}-0", "+", count=1)
@@ -158,11 +158,11 @@ class Audit:
             found = await pipe.execute() if sequences else []
         except (OSError, RedisError) as error:
             raise Unavailable(f"Redis: {error}") from error
-        return {
-            partition: orjson.loads(entries[0][1][b"entry"])["at_ms"]
+        times = {
+            partition: written_ms(entries[0][1]) if entries else None
             for partition, entries in zip(sequences, found, strict=True)
-            if entries
         }
+        return {partition: at_ms for partition, at_ms in times.items() if at_ms is not None}
 
 
 def _fields(flat: Sequence[bytes]) -> Fields:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -104,6 +104,18 @@ def parse_entry(sequence: int, text: bytes) -> Entry:
         fingerprint=fields.get("fingerprint"),
         contact=fields.get("contact", False),
     )
+
+
+def written_ms(fields: Mapping[bytes, bytes]) -> int | None:
+    """When an entry was written, by the fields of its stream; None where it cannot be read.
+
+    What looks at a journal from outside must not fail on the entry that stops it.
+    """
+    try:
+        at_ms = orjson.loads(fields[b"entry"])["at_ms"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return at_ms if type(at_ms) is int else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +234,7 @@ class Journal:
                     fenced=fenced.decode() if fenced else None,
                     entries=found[3 * at + 1],
                     bytes=found[3 * at + 2] or 0,
-                    oldest_ms=orjson.loads(lacking[0][1][b"entry"])["at_ms"] if lacking else None,
+                    oldest_ms=written_ms(lacking[0][1]) if lacking else None,
                 )
             )
         return statuses

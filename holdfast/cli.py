@@ -17,7 +17,7 @@ from engine.errors import HoldfastError, SettingsError, Unavailable
 from engine.limits import ID_PATTERN
 from holdfast import commands, logs
 from holdfast.embedded.process import ServerFailed
-from holdfast.system import DEFAULT_DIRECTORY, AlreadyRunning, NotRunning
+from holdfast.system import DEFAULT_DIRECTORY, DEFAULT_PORT, AlreadyRunning, NotRunning
 
 DONE: Final = 0
 CHECK_FAILED: Final = 1
@@ -26,7 +26,6 @@ UNREACHABLE: Final = 3
 INTERRUPTED: Final = 130
 
 DEFAULT_HOST: Final = "127.0.0.1"
-DEFAULT_PORT: Final = 8000
 DEFAULT_SIMULATOR_PORT: Final = 12_111
 MAX_API_WORKERS: Final = 64
 MAX_TOKENS: Final = 1_000_000
@@ -75,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
 
     up = _add(menu, "up", commands.run_up, "the whole system, in the foreground")
     _add_data(up)
-    _add_address(up)
+    _add_address(up, None)
     up.add_argument("--api-workers", type=_between(1, MAX_API_WORKERS), metavar="N")
     up.add_argument("--demo-sale", action="store_true", help="with a sale to try things on")
     up.add_argument("--redis-url", metavar="URL", help="a Redis to use instead of a new Valkey")
@@ -150,11 +149,11 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_address(command: argparse.ArgumentParser, port: int = DEFAULT_PORT) -> None:
+def _add_address(command: argparse.ArgumentParser, port: int | None = DEFAULT_PORT) -> None:
     command.add_argument("--host", default=DEFAULT_HOST, metavar="H")
-    command.add_argument(
-        "--port", type=_between(0, 65_535), default=port, metavar="P", help="0: a free one"
-    )
+    about = f"0: a free one (default: {DEFAULT_PORT if port is None else port}"
+    about += ", or a free one where that is taken)" if port is None else ")"
+    command.add_argument("--port", type=_between(0, 65_535), default=port, metavar="P", help=about)
 
 
 def _add_json(command: argparse.ArgumentParser) -> None:

@@ -32,34 +32,36 @@ from holdfast.lean_http import Client
 from holdfast.settings import given_settings
 from holdfast.system import DataDirectory, RunFile
 
-CONNECTIONS: Final = 128
+CONNECTIONS: Final = 64
 UP_S: Final = 120.0
 DOWN_S: Final = 120.0
 DRAINED_S: Final = 120.0
 TOKEN_TTL_S: Final = 3600
-TERMINATED: Final = 128 + signal.SIGTERM
 
 Show = Callable[[str, int, int], None]
 """Shows a step: what, how much of it is done, of how much."""
 
 
 async def demo(buyers: int, stock: int, *, as_json: bool) -> int:
-    """Run the flash sale and print what came of it; returns the exit code."""
+    """Run the flash sale and print what came of it; returns the exit code.
+
+    SIGINT and SIGTERM stop what was started and leave nothing behind.
+    """
     task = asyncio.current_task()
     assert task
-    terminated = asyncio.Event()
+    came: list[int] = []
 
-    def terminate() -> None:
-        terminated.set()
+    def interrupt(number: int) -> None:
+        came.append(number)
         task.cancel()
 
-    # Like Ctrl-C, which asyncio.run turns into a cancellation: what was started is stopped.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
     try:
         result, troubles = await _hold_sale(buyers, stock)
     except asyncio.CancelledError:
-        if terminated.is_set():
-            return TERMINATED
+        if came:
+            return 128 + came[0]
         raise
     for line in troubles:
         print(f"holdfast: {line}", file=sys.stderr)
@@ -205,8 +207,15 @@ def _progress() -> Iterator[Show]:
         disable=not sys.stderr.isatty(),
     ) as bar:
         task = bar.add_task("", total=None)
+        counted = False
 
         def show(what: str, done: int, total: int) -> None:
+            nonlocal task, counted
+            if counted != bool(total):
+                # rich takes a total of None for "as before": only a new task has none.
+                bar.remove_task(task)
+                task = bar.add_task(what, total=total or None)
+                counted = bool(total)
             bar.update(task, description=what, completed=done, total=total or None)
 
         yield show

@@ -14,6 +14,7 @@ import structlog
 
 from engine.errors import SettingsError
 from holdfast.embedded.process import ServerFailed, last_words
+from holdfast.system import DEFAULT_PORT
 
 LISTEN_BACKLOG: Final = 4096
 START_TIMEOUT_S: Final = 60.0
@@ -24,8 +25,22 @@ ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _log = structlog.stdlib.get_logger("holdfast.door")
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """The socket that all API processes share. Raises SettingsError where it is taken."""
+def listen(host: str, port: int | None) -> socket.socket:
+    """The socket that all API processes share.
+
+    Args:
+        port: 0 takes a free one; None takes the default one, or a free one where that is taken,
+            because who named none should not have to look for what holds it.
+
+    Raises:
+        SettingsError: the address cannot be listened on.
+    """
+    if port is None:
+        try:
+            return listen(host, DEFAULT_PORT)
+        except SettingsError as refused:
+            _log.warning("default_port_taken", reason=str(refused))
+            return listen(host, 0)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)

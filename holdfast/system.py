@@ -29,6 +29,7 @@ from engine.settings import Settings
 from holdfast.embedded.process import write_private
 from holdfast.settings import given_settings, settings_from
 
+DEFAULT_PORT: Final = 8000
 DEFAULT_DIRECTORY: Final = Path(".holdfast")
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - our folder in it has mode 0700
 

@@ -50,7 +50,7 @@ class UpOptions:
 
     data: Path
     host: str
-    port: int
+    port: int | None
     api_workers: int
     demo_sale: bool
     redis_url: str | None

@@ -20,7 +20,7 @@ from engine.types import Floor
 from persistence.pool import create_pool
 from persistence.reads import Reads
 
-MEASURED_S: Final = 0.5
+MEASURED_S: Final = 1.0
 """Between the two looks from which the rate is told."""
 
 

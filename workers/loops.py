@@ -69,15 +69,16 @@ class Loop:
         self._idle_max_s = idle_max_ms / 1000
         self._pause_s = 0.0
         self._back_off = BackOff()
-        self._lock = asyncio.Lock()
+        self._baton = asyncio.Condition()
         self._turn = 0
+        self._working = False
         self._over = asyncio.Event()
         self._stopped = False
         self._worked_at = time.monotonic()
 
     def idle_s(self) -> float:
         """Seconds for which nobody in this process has worked at the loop."""
-        return 0.0 if self._lock.locked() else time.monotonic() - self._worked_at
+        return 0.0 if self._working else time.monotonic() - self._worked_at
 
     def stop(self) -> None:
         """End the present slice after its present piece; later slices do nothing."""
@@ -87,26 +88,38 @@ class Loop:
     async def slice(self, seconds: float) -> bool:
         """Work for some time, from now on in the place of whoever did.
 
+        Waits for the end of the present piece. Of several that wait only the last one stays, so
+        that a piece that takes long does not gather a crowd.
+
         Returns:
             True where the time was used up, False where another hand took over or it was stopped.
         """
-        self._turn += 1
-        mine = self._turn
-        self._over.set()
-        async with self._lock:
-            if self._turn != mine:
+        async with self._baton:
+            self._turn += 1
+            mine = self._turn
+            self._over.set()
+            self._baton.notify_all()
+            await self._baton.wait_for(lambda: not self._working or self._turn != mine)
+            if self._turn != mine or self._stopped:
                 return False
-            if not self._stopped:
-                self._over.clear()
-            until = time.monotonic() + seconds
-            while self._turn == mine and not self._stopped:
-                left_s = until - time.monotonic()
-                if left_s <= 0:
-                    return True
-                await self._wait(min(self._pause_s, left_s))
-                if self._turn == mine and not self._stopped:
-                    await self._work()
-            return False
+            self._working = True
+            self._over.clear()
+        try:
+            return await self._keep_working(mine, time.monotonic() + seconds)
+        finally:
+            self._working = False
+            async with self._baton:
+                self._baton.notify_all()
+
+    async def _keep_working(self, mine: int, until_s: float) -> bool:
+        while self._turn == mine and not self._stopped:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                return True
+            await self._wait(min(self._pause_s, left_s))
+            if self._turn == mine and not self._stopped:
+                await self._work()
+        return False
 
     async def _wait(self, seconds: float) -> None:
         """Pause, unless the slice is over before."""

@@ -14,6 +14,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, start_http_server
 
+from engine.errors import SettingsError
 from engine.journal import JournalStatus
 
 BACKLOG_ENTRIES: Final = Gauge(
@@ -63,11 +64,17 @@ def observe(statuses: Iterable[JournalStatus]) -> None:
 
 @contextmanager
 def served(port: int | None) -> Iterator[None]:
-    """Serve the numbers on a port, unless the API gathers them or there is none."""
+    """Serve the numbers on a port, unless the API gathers them or there is none.
+
+    Raises `SettingsError` where the port is taken.
+    """
     if port is None or os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         yield
         return
-    server, thread = start_http_server(port)
+    try:
+        server, thread = start_http_server(port)
+    except OSError as error:
+        raise SettingsError(f"HOLDFAST_METRICS_PORT: {port}: {error.strerror}") from None
     try:
         yield
     finally:

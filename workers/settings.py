@@ -21,12 +21,15 @@ from redis.asyncio import ConnectionPool
 from redis.asyncio.sentinel import Sentinel
 
 from engine.connections import split_sentinel
-from engine.limits import CONNECT_TIMEOUT_MS, QUEUE_TIMEOUT_MS, SLICE_MS, TICK_S
+from engine.limits import CONNECT_TIMEOUT_MS, DATABASE_DRAIN_TIMEOUT_MS, QUEUE_TIMEOUT_MS, TICK_S
 from workers.hands import Hands
 
 QUEUE: Final = "holdfast:arq"
 LOOPS: Final = ("drain", "sweep", "evict")
 """The loops that arq's ticks seed."""
+JOB_TIMEOUT_S: Final = 4 * DATABASE_DRAIN_TIMEOUT_MS / 1000
+"""For a job that hangs. A slice ends by itself after its present piece, which may be a large batch
+on a slow disk: to cancel that would be to begin it again, for ever."""
 _EVERY_TICK: Final = set(range(0, 60, TICK_S))
 
 
@@ -70,7 +73,7 @@ def ticks() -> list[CronJob]:
             run_at_startup=True,
             keep_result=0,
             max_tries=1,
-            timeout=2 * SLICE_MS / 1000,
+            timeout=JOB_TIMEOUT_S,
         )
         for job in (drain, sweep, evict)
     ]

@@ -96,6 +96,7 @@ async def test_a_process_with_another_number_of_partitions_sells_nothing(
         async with Client(url, system.headers("service")) as wrong:
             while (ready := await wrong.get("/readyz")).status == 0:
                 assert api.returncode is None
+                await asyncio.sleep(0.05)
             assert (ready.status, ready.json["status"]) == (503, "not_ready")
             assert len(ready.json["fenced"]) == ready.json["partitions"] == 8
             for sale_id in ("counted", "elsewhere"):

@@ -68,10 +68,9 @@ async def test_bookings_of_a_killed_api_process_are_there_and_their_keys_have_on
     async with Load(service, items_of(capacities), seed=SEED, buyers=16, pause_s=0.02) as load:
         for _ in range(3):
             await load.held_more(60)
-            lost = service.history.count(UNKNOWN)
             async with killed(system, "api"):
                 await load.held_more(60)
-            assert service.history.count(UNKNOWN) > lost, "nobody was in the middle of a request"
+    assert service.history.count(UNKNOWN) > 0, "nobody was in the middle of a request"
     await books.check(system, load, capacities)
 
 

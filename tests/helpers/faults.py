@@ -20,16 +20,36 @@ def family(pids: Iterable[int]) -> list[psutil.Process]:
 
 
 def are_stopped(processes: Iterable[psutil.Process]) -> bool:
-    """Whether all of them are frozen."""
-    return {process.status() for process in processes} == {psutil.STATUS_STOPPED}
+    """Whether all of them are frozen, but for those that ended before they could be."""
+    statuses = {status_of(process) for process in processes} - {psutil.STATUS_ZOMBIE}
+    return statuses == {psutil.STATUS_STOPPED}
+
+
+def status_of(process: psutil.Process) -> str:
+    """What psutil calls it; one that has gone is as one that waits to be reaped."""
+    try:
+        return str(process.status())
+    except psutil.NoSuchProcess:
+        return str(psutil.STATUS_ZOMBIE)
+
+
+def stop_family(pids: Iterable[int]) -> list[psutil.Process]:
+    """Send SIGSTOP to processes and their children: a parent first, so that it makes no more."""
+    stopped = []
+    waiting = [psutil.Process(pid) for pid in pids]
+    while waiting:
+        process = waiting.pop(0)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGSTOP)
+            stopped.append(process)
+            waiting += process.children()
+    return stopped
 
 
 @asynccontextmanager
 async def frozen(*pids: int) -> AsyncIterator[None]:
     """Freeze processes and their children: connections stay open, nothing answers."""
-    processes = family(pids)
-    for process in processes:
-        process.send_signal(signal.SIGSTOP)
+    processes = stop_family(pids)
     try:
         await until(lambda: are_stopped(processes), "they are frozen")
         yield

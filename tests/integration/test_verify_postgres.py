@@ -100,7 +100,24 @@ async def chain_in_postgres(books: Books) -> str:
     return "the chain at the cursor, 8, is not the journal's"
 
 
+async def entry_in_quarantine(books: Books) -> str:
+    """One that no script of ours wrote."""
+    await books.redis.xadd(books.key("journal"), {"entry": "{}"}, id="9-0")
+    await books.redis.hset(books.key("meta"), "sequence", "9")
+    assert await books.stage.drain.run_once(books.stage.partition(SALE)) == 1
+    return "entry 9 is in quarantine, unreadable"
+
+
+async def cursor_gone_ahead(books: Books) -> str:
+    """As if entries had been committed that nobody wrote."""
+    partition = books.stage.partition(SALE)
+    await books.sql(f"UPDATE partitions SET sequence = 11 WHERE partition = {partition}")
+    return "the journal lacks 9 to 11"
+
+
 PLANTS: tuple[Plant, ...] = (
+    entry_in_quarantine,
+    cursor_gone_ahead,
     level_in_postgres,
     booking_in_postgres,
     last_entry_in_postgres,

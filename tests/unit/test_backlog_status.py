@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from engine.journal import JournalStatus
+from engine.journal import JournalStatus, written_ms
 from engine.types import Floor
 from workers.backlog import Look, backlog_of, fence_of, summary
 
@@ -85,3 +85,20 @@ def test_the_whole_is_the_sum_and_the_oldest() -> None:
     ]
     whole = summary(parts)
     assert (whole["total_entries"], whole["lag_s"]) == (30, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "at_ms"),
+    [
+        ({b"entry": b'{"at_ms":7}'}, 7),
+        ({b"entry": b"{}"}, None),
+        ({b"entry": b'{"at_ms":"7"}'}, None),
+        ({b"entry": b"[]"}, None),
+        ({b"entry": b"not JSON"}, None),
+        ({b"other": b""}, None),
+    ],
+)
+def test_an_entry_that_cannot_be_read_has_no_time_and_stops_no_look(
+    fields: dict[bytes, bytes], at_ms: int | None
+) -> None:
+    assert written_ms(fields) == at_ms

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,11 @@ class Server:
         self.serve = serve
         self.connections = 0
         self.requests: list[bytes] = []
+        self.handlers: set[asyncio.Task[Any] | None] = set()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.handlers.add(asyncio.current_task())
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -47,6 +50,7 @@ async def serving(serve: Serve, connections: int = 4) -> AsyncIterator[tuple[Ser
     finally:
         client.close()
         listening.close()
+        await asyncio.gather(*(handler for handler in server.handlers if handler))
 
 
 async def echo(request: bytes, writer: asyncio.StreamWriter) -> None:

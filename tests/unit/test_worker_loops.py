@@ -84,6 +84,37 @@ async def test_a_slice_that_waits_while_idle_gives_way_at_once() -> None:
     assert await new is False
 
 
+async def test_of_those_who_wait_for_a_long_piece_only_the_last_stays() -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def work() -> int:
+        begun.set()
+        await go_on.wait()
+        return 1
+
+    loop = Loop("test", work, idle_min_ms=1, idle_max_ms=1)
+    working = asyncio.create_task(loop.slice(60))
+    await begun.wait()
+    waiting = [asyncio.create_task(loop.slice(60)) for _ in range(5)]
+    assert await asyncio.gather(*waiting[:4]) == [False] * 4
+    assert not working.done()
+    assert not waiting[4].done()
+    go_on.set()
+    assert await working is False
+    loop.stop()
+    assert await waiting[4] is False
+
+
+async def test_a_slice_that_is_cancelled_leaves_the_loop_to_the_next() -> None:
+    work = Work(*([1] * 1_000_000))
+    loop = loop_of(work)
+    cancelled = asyncio.create_task(loop.slice(60))
+    await until_called(work, 3)
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    assert await loop.slice(0.01) is True
+
+
 async def test_a_loop_that_was_stopped_does_nothing_any_more() -> None:
     work = Work(1, 1)
     loop = loop_of(work)

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import httpx
 import orjson
 import pytest
 from arq.connections import ArqRedis
@@ -13,7 +14,10 @@ from arq.jobs import deserialize_job_raw, serialize_job, serialize_result
 from arq.worker import Worker
 from redis.asyncio.sentinel import SentinelConnectionPool
 
-from engine.limits import QUEUE_TIMEOUT_MS, SLICE_MS, TICK_S
+from engine.errors import SettingsError
+from engine.limits import DATABASE_DRAIN_TIMEOUT_MS, QUEUE_TIMEOUT_MS, SLICE_MS, TICK_S
+from holdfast.embedded.process import free_port
+from workers import metrics
 from workers.hands import Hands
 from workers.loops import Loop
 from workers.settings import LOOPS, WorkerSettings, arq_worker, queue_pool, ticks
@@ -41,7 +45,8 @@ async def test_every_loop_has_a_tick_and_no_result_or_id_is_kept() -> None:
         assert job.unique, "one worker takes each tick"
         assert job.run_at_startup
         assert job.timeout_s is not None
-        assert job.timeout_s * 1000 > SLICE_MS, "a slice ends by itself, not by force"
+        longest_ms = SLICE_MS + DATABASE_DRAIN_TIMEOUT_MS
+        assert job.timeout_s * 1000 > longest_ms, "a slice ends by itself, not by force"
     assert worker.keep_result_s == 0
     assert worker.timezone is UTC
 
@@ -115,3 +120,20 @@ async def test_a_loop_whose_queue_does_not_answer_is_worked_at_all_the_same() ->
         await enough.wait()
     hands.stop()
     await watching
+
+
+def test_a_worker_alone_serves_its_numbers_and_names_a_port_that_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    port = free_port()
+    with metrics.served(port):
+        said = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+        assert "holdfast_expired_holds_total" in said
+        with (
+            pytest.raises(SettingsError, match=f"HOLDFAST_METRICS_PORT: {port}"),
+            metrics.served(port),
+        ):
+            pass
+    with metrics.served(None):
+        pass
