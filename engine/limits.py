@@ -104,6 +104,8 @@ FLOORS_FRESH_MS: Final = 100
 """PostgreSQL is not asked for its cursors more often, however many calls meet a fence."""
 
 # Workers.
+GC_THRESHOLD: Final = 50_000
+"""Allocations between two looks of the garbage collector, in a worker."""
 TICK_S: Final = 2
 """How often arq's cron puts each loop into its queue."""
 SLICE_MS: Final = 3_000

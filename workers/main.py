@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from asyncpg import UndefinedTableError
 
 from engine.engine import Engine
 from engine.errors import HoldfastError, Unavailable
-from engine.limits import OBSERVE_INTERVAL_MS
+from engine.limits import GC_THRESHOLD, OBSERVE_INTERVAL_MS
 from engine.settings import EngineOptions, Settings
 from persistence.bootstrap import bootstrap
 from persistence.drain import Drain
@@ -48,6 +49,10 @@ def run(settings: Settings) -> None:
     Raises:
         SettingsError: a setting is refused, or Redis keeps less than the durability promises.
     """
+    # A batch of the drain is tens of thousands of objects that all die together: looking through
+    # them for circles every 700 was measured to take half of the drain's time.
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 10, 10)
     # Two lines for every job would be six lines each second that say that nothing happened.
     logging.getLogger("arq").setLevel(logging.ERROR)
     with (
