@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 export PYTHON
 
-.PHONY: setup up test demo soak check lock
+.PHONY: setup up test demo soak mutants check lock
 
 setup: ## only the set-up
 	@.ci/setup
@@ -20,6 +20,9 @@ demo: setup ## sell out a flash sale over HTTP and print the result
 
 soak: setup ## the long fault runs, by seed, with a report: docs/soak-report.md
 	@exec $(BIN)/python -m tests.soak
+
+mutants: setup ## planted bugs, each with the test that goes red for it
+	@exec $(BIN)/python -m tests.mutants
 
 check: setup ## everything static: format, lint, types, architecture, Lua, SQL
 	@$(BIN)/python -m tests.checks

@@ -10,10 +10,13 @@ from api.shapes import (
     BookingShown,
     LevelsShown,
     LineShown,
+    NextActionShown,
+    PaymentShown,
     SaleShown,
     StockHistoryPage,
 )
 from api.times import rfc3339
+from engine.payments.types import Payment
 from engine.types import Availability, Booking, Levels, Line, Sale
 from persistence.reads import StockPage
 
@@ -24,6 +27,28 @@ def _line(line: Line) -> LineShown:
         "quantity": line.quantity,
         "unit_price": line.unit_price,
         "amount": line.amount,
+    }
+
+
+def _payment(booking: Booking, payment: Payment) -> PaymentShown:
+    action = payment.next_action
+    shown: NextActionShown | None = None
+    if action is not None:
+        shown = {"type": action["type"]}
+        if action.get("url"):
+            shown["url"] = action["url"]
+        if action.get("client_secret"):
+            shown["client_secret"] = action["client_secret"]
+    return {
+        "status": payment.status,
+        "gateway": payment.gateway,
+        "amount": booking.amount,
+        "currency": booking.currency,
+        "authorization_id": payment.authorization_id,
+        "capture_id": payment.capture_id,
+        "attempts": payment.attempt,
+        "decline_code": payment.decline_code,
+        "next_action": shown,
     }
 
 
@@ -40,7 +65,7 @@ def show_booking(booking: Booking) -> BookingShown:
         "hold_expires_at": rfc3339(booking.hold_expires_ms),
         "created_at": rfc3339(booking.created_ms),
         "updated_at": rfc3339(booking.updated_ms),
-        "payment": None,
+        "payment": _payment(booking, booking.payment) if booking.payment else None,
     }
 
 

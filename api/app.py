@@ -18,7 +18,14 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api import routes_bookings, routes_changes, routes_sales, routes_service
+from api import (
+    routes_bookings,
+    routes_changes,
+    routes_ops,
+    routes_payments,
+    routes_sales,
+    routes_service,
+)
 from api.auth import Verifier
 from api.endpoint import Endpoint
 from api.jwks import KeySet
@@ -30,6 +37,12 @@ from api.problems import Problem
 from engine.engine import Engine
 from engine.errors import SettingsError, Unavailable
 from engine.limits import TEND_INTERVAL_MS
+from engine.payments.books import PaymentOptions
+from engine.payments.cashier import Cashier
+from engine.payments.limits import SAGA_PATIENCE_S
+from engine.payments.saga import Saga
+from engine.payments.settings import PaymentSettings
+from engine.payments.stripe import StripeGateway
 from engine.settings import EngineOptions, Settings
 from persistence.pool import create_pool
 from persistence.reads import Reads
@@ -38,14 +51,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     # Routes are tried in this order: the ones that are asked most come first.
     *routes_bookings.OPERATIONS,
     *routes_sales.OPERATIONS,
+    *routes_payments.OPERATIONS,
     *routes_changes.OPERATIONS,
+    *routes_ops.OPERATIONS,
     *routes_service.OPERATIONS,
 )
 
 _log = structlog.stdlib.get_logger("holdfast.api")
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: Settings, payments: PaymentSettings) -> Starlette:
     """The application.
 
     Raises:
@@ -53,7 +68,7 @@ def create_app(settings: Settings) -> Starlette:
     """
     verifier = Verifier(KeySet(settings.jwks_url), settings.jwt_issuer, settings.jwt_audience)
     document = openapi(OPERATIONS, settings, version("holdfast-reservations"))
-    parts = Parts(settings, verifier, document)
+    parts = Parts(settings, payments, verifier, document)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -88,6 +103,7 @@ async def running(parts: Parts) -> AsyncIterator[None]:
     """Open what the parts need, keep it tended, close it."""
     pool = await create_pool(parts.settings.database_url, application_name="holdfast-api")
     parts.opened_reads = Reads(pool)
+    gateway = parts.opened_gateway = await StripeGateway.open(parts.payments)
     try:
         # Once before anything is served; a server that is too weak ends the start here.
         await asyncio.gather(_open_engine(parts), parts.verifier.keys.tend())
@@ -99,6 +115,9 @@ async def running(parts: Parts) -> AsyncIterator[None]:
             await asyncio.gather(tending, return_exceptions=True)
     finally:
         await parts.verifier.keys.close()
+        if parts.opened_cashier is not None:
+            await parts.opened_cashier.close(SAGA_PATIENCE_S)
+        await gateway.close()
         if parts.opened is not None:
             await parts.opened.close()
         await pool.close()
@@ -109,9 +128,17 @@ async def _open_engine(parts: Parts) -> None:
     if parts.opened is not None:
         return
     try:
-        parts.opened = await Engine.open(
-            EngineOptions.of(parts.settings), archive=parts.reads, floors=parts.reads.cursors
+        engine = await Engine.open(
+            EngineOptions.of(parts.settings),
+            archive=parts.reads,
+            floors=parts.reads.cursors,
+            payments=PaymentOptions.of(parts.payments),
         )
+        saga = Saga(engine.payments, parts.gateway)
+        parts.opened_cashier = Cashier(
+            engine.payments, engine.bookings, saga, engine.vault, parts.payments.pay_deadline_ms
+        )
+        parts.opened = engine
     except Unavailable as error:
         _log.warning("redis_away", error=str(error))
     except SettingsError as error:

@@ -63,10 +63,11 @@ class Call:
     query: Any
     """The operation's query model."""
     body: Any
-    """The operation's body model."""
+    """The operation's body model, or the raw bytes where it takes them."""
     key: str
     """The Idempotency-Key in lower case, where the operation takes one."""
     trace: str
+    headers: Mapping[bytes, bytes]
 
     @property
     def any_customer(self) -> bool:

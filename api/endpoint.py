@@ -64,9 +64,11 @@ class Endpoint:
         body = None
         if operation.body is not None:
             body = await _body(operation, context.headers, receive)
+        elif operation.raw_body_bytes:
+            body = await _read(receive, operation.raw_body_bytes)
         path: dict[str, str] = scope["path_params"]
         operation.check_path(path)
-        call = Call(self._parts, principal, path, query, body, key, context.trace)
+        call = Call(self._parts, principal, path, query, body, key, context.trace, context.headers)
         await send_reply(context, send, await operation.handler(call))
 
     async def _admit(self, operation: Operation, headers: dict[bytes, bytes]) -> Principal:
@@ -124,37 +126,37 @@ def _check_content_type(headers: dict[bytes, bytes]) -> None:
         raise _unsupported("Send the body as `Content-Type: application/json`, in UTF-8.")
 
 
-async def _read(receive: Receive) -> bytes:
+async def _read(receive: Receive, limit: int = MAX_BODY_BYTES) -> bytes:
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body: bytes = message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise _too_large()
+        if len(body) > limit:
+            raise _too_large(limit)
         return body
     try:
         async with asyncio.timeout(BODY_TIMEOUT_MS / 1000):
-            return await _read_pieces(message, receive)
+            return await _read_pieces(message, receive, limit)
     except TimeoutError:
         raise Problem(
             "request_timeout", f"The body did not arrive within {BODY_TIMEOUT_MS} ms."
         ) from None
 
 
-async def _read_pieces(message: Message, receive: Receive) -> bytes:
+async def _read_pieces(message: Message, receive: Receive, limit: int) -> bytes:
     body = bytearray()
     while True:
         if message["type"] == "http.disconnect":
             raise Disconnected
         body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise _too_large()
+        if len(body) > limit:
+            raise _too_large(limit)
         if not message.get("more_body", False):
             return bytes(body)
         message = await receive()
 
 
-def _too_large() -> Problem:
-    return Problem("body_too_large", f"A body may have {MAX_BODY_BYTES} bytes.")
+def _too_large(limit: int = MAX_BODY_BYTES) -> Problem:
+    return Problem("body_too_large", f"A body may have {limit} bytes.")
 
 
 def _unsupported(detail: str) -> Problem:

@@ -36,6 +36,11 @@ OUTCOMES = Counter(
 )
 
 
+WEBHOOKS = Counter(
+    "holdfast_webhooks_in", "Webhooks of the gateway, by what became of them.", ("outcome",)
+)
+
+
 @lru_cache(maxsize=4096)
 def _requests(method: str, route: str, status: int) -> Counter:
     return REQUESTS.labels(method, route, status)

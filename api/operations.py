@@ -47,6 +47,7 @@ class PathId:
 SALE: Final = PathId(limits.ID_PATTERN, "unknown_sale", "The sale's id.")
 NEW_SALE: Final = PathId(limits.ID_PATTERN, "invalid_request", "The sale's id.")
 ITEM: Final = PathId(limits.ID_PATTERN, "unknown_item", "The item's id.")
+GATEWAY: Final = PathId(r"^[a-z]{1,32}$", "not_found", "The gateway's name.")
 BOOKING: Final = PathId(limits.BOOKING_ID_PATTERN, "not_found", "The booking's id.")
 
 
@@ -79,6 +80,8 @@ class Operation:
     query: type[Query] = NoQuery
     body: type[Body] | None = None
     body_required: bool = False
+    raw_body_bytes: int = 0
+    """Takes a body of at most so many bytes as it is: the handler checks its signature."""
     needs_key: bool = False
     sheds: bool = True
     """Whether it is refused when too many requests are in flight."""

@@ -8,6 +8,9 @@ from api.readiness import Looks
 from engine.engine import Engine
 from engine.errors import SettingsError, Unavailable
 from engine.keys import Keys
+from engine.payments.cashier import Cashier
+from engine.payments.gateway import Gateway
+from engine.payments.settings import PaymentSettings
 from engine.settings import Settings
 from engine.types import Availability
 from persistence.reads import Reads
@@ -16,8 +19,11 @@ from persistence.reads import Reads
 class Parts:
     """The parts of the process that answer requests."""
 
-    def __init__(self, settings: Settings, verifier: Verifier, openapi: bytes) -> None:
+    def __init__(
+        self, settings: Settings, payments: PaymentSettings, verifier: Verifier, openapi: bytes
+    ) -> None:
         self.settings = settings
+        self.payments = payments
         self.verifier = verifier
         self.openapi = openapi
         self.keys = Keys(settings.partitions)
@@ -25,6 +31,8 @@ class Parts:
         self.looks = Looks(self)
         self.opened: Engine | None = None
         """None until Redis has answered for the first time."""
+        self.opened_gateway: Gateway | None = None
+        self.opened_cashier: Cashier | None = None
         self.opened_reads: Reads | None = None
         self.refused: SettingsError | None = None
         """Why the start was given up."""
@@ -35,6 +43,20 @@ class Parts:
         if self.opened is None:
             raise Unavailable("Redis has not answered since this process started")
         return self.opened
+
+    @property
+    def gateway(self) -> Gateway:
+        """The payment gateway."""
+        if self.opened_gateway is None:
+            raise Unavailable("this process is starting")
+        return self.opened_gateway
+
+    @property
+    def cashier(self) -> Cashier:
+        """Who takes pay requests. Raises `Unavailable` while Redis has not answered yet."""
+        if self.opened_cashier is None:
+            raise Unavailable("Redis has not answered since this process started")
+        return self.opened_cashier
 
     @property
     def reads(self) -> Reads:

@@ -155,8 +155,11 @@ _DETAILS: Final = {
     Outcome.INVALID_STATE: ("invalid_state", "The booking's state does not allow this."),
     Outcome.PAYMENT_REQUIRED: (
         "invalid_state",
-        "This booking costs money and payments are not available on this server; only a booking "
-        "whose total is 0 can be confirmed.",
+        "This booking costs money: a payment method is needed.",
+    ),
+    Outcome.ATTEMPTS_EXHAUSTED: (
+        "invalid_state",
+        "The booking has been paid for without success as often as it may be; hold anew.",
     ),
     Outcome.CAPACITY_IN_USE: (
         "capacity_in_use",

@@ -1,4 +1,4 @@
-"""What can become of a hold: extend, pay, cancel, complete."""
+"""What can become of a booking, money apart: extend, cancel, complete."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from api.answers import show_booking
 from api.call import ADMIN, Call, Reply, json_reply
 from api.metrics import count_outcome
 from api.operations import ADMINS, ALL_SCOPES, BOOKING, CUSTOMERS, Answered, Operation
-from api.problems import Fault, Problem, invalid, refusal
+from api.problems import Problem, refusal
 from api.routes_bookings import (
     REPLAYED,
-    REPLAYED_ABOUT,
     TAG,
     named_customer,
     own_or_named,
 )
-from api.schemas import Act, CustomerQuery, Nothing, Pay
+from api.schemas import Act, CustomerQuery, Nothing
 from api.shapes import BookingShown
 from engine.bookings import Answer
 from engine.outcomes import Outcome
 from engine.types import CancelReason
 
 
-def _customer(call: Call, *, admins: bool = False) -> str | None:
+def customer_of(call: Call, *, admins: bool = False) -> str | None:
     """The customer that body or query names, or the caller; None is anybody."""
     return own_or_named(call, named_customer(call), admins=admins)
 
@@ -49,11 +48,13 @@ _DONE: Final = frozenset(
         Outcome.COMPLETED,
         Outcome.UNCHANGED,
         Outcome.REPLAYED,
+        Outcome.REFUND_BEGUN,
     }
 )
 
 
-def _reply(operation: str, answer: Answer) -> Reply:
+def changed(operation: str, answer: Answer) -> Reply:
+    """The answer to a call that changes a booking. Raises the problem of a refusal."""
     count_outcome(operation, answer.outcome)
     if answer.outcome is Outcome.INVALID_STATE and answer.booking is not None:
         status = answer.booking.status
@@ -66,15 +67,17 @@ def _reply(operation: str, answer: Answer) -> Reply:
 
 async def extend(call: Call) -> Reply:
     """Lengthen a hold, once."""
-    customer_id = _customer(call)
+    customer_id = customer_of(call)
     await _spend_rate(call)
     bookings = call.parts.engine.bookings
-    return _reply("extend", await bookings.extend(call.path["booking_id"], customer_id, call.trace))
+    return changed(
+        "extend", await bookings.extend(call.path["booking_id"], customer_id, call.trace)
+    )
 
 
 async def cancel(call: Call) -> Reply:
     """Give the stock back."""
-    customer_id = _customer(call, admins=True)
+    customer_id = customer_of(call, admins=True)
     await _spend_rate(call)
     booking_id = call.path["booking_id"]
     bookings = call.parts.engine.bookings
@@ -85,66 +88,18 @@ async def cancel(call: Call) -> Reply:
             raise refusal(Outcome.ABSENT)
         if found.booking.customer_id != call.principal.sub:
             reason = CancelReason.OPERATOR
-    return _reply("cancel", await bookings.cancel(booking_id, reason, customer_id, call.trace))
-
-
-async def pay(call: Call) -> Reply:
-    """Confirm a booking that costs nothing.
-
-    A rate is not spent here: a replay must cost none, and a hold that can be paid has cost one.
-    """
-    body: Pay = call.body
-    customer_id = _customer(call)
-    booking_id = call.path["booking_id"]
-    bookings = call.parts.engine.bookings
-    if customer_id is None or body.payment_method is not None:
-        found = await bookings.get(booking_id, customer_id)
-        if found.booking is None:
-            raise refusal(Outcome.ABSENT)
-        if body.payment_method is not None and found.booking.amount == 0:
-            raise invalid(
-                "This booking costs nothing.",
-                [Fault("payment_method", "must be left out where the total is 0")],
-            )
-        # The key's scope is the customer: whoever asks, it must be the same one.
-        customer_id = found.booking.customer_id
-    answer = await bookings.confirm(booking_id, customer_id, call.key, call.trace)
-    return _reply("pay", answer)
+    return changed("cancel", await bookings.cancel(booking_id, reason, customer_id, call.trace))
 
 
 async def complete(call: Call) -> Reply:
     """Mark a confirmed booking as used up."""
     bookings = call.parts.engine.bookings
-    return _reply("complete", await bookings.complete(call.path["booking_id"], call.trace))
+    return changed("complete", await bookings.complete(call.path["booking_id"], call.trace))
 
 
 _IDS: Final = {"booking_id": BOOKING}
 
 OPERATIONS: Final = (
-    Operation(
-        name="pay",
-        method="POST",
-        path="/v1/bookings/{booking_id}/pay",
-        tag=TAG,
-        summary="Confirm a booking",
-        about=(
-            "Only a booking whose total is 0 can be confirmed, without a `payment_method`. One "
-            "that costs money is refused with `invalid_state`, because payments are not available "
-            "on this server. The same key gives the first answer again for 24 hours."
-        ),
-        handler=pay,
-        scopes=CUSTOMERS,
-        path_ids=_IDS,
-        query=CustomerQuery,
-        body=Pay,
-        needs_key=True,
-        answers={
-            200: Answered(
-                about="The booking is confirmed.", shape=BookingShown, headers=REPLAYED_ABOUT
-            )
-        },
-        codes=frozenset({"idempotency_key_reused", "hold_expired", "invalid_state", "fenced"}),
-    ),
     Operation(
         name="extend",
         method="POST",

@@ -18,6 +18,7 @@ from api.app import create_app
 from api.metrics import metrics_text
 from api.parts import Parts
 from engine.limits import KEEP_ALIVE_S, MAX_CONNECTIONS_WAITING, SHUTDOWN_S
+from engine.payments.settings import load_payment_settings
 from engine.settings import Settings
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -63,7 +64,7 @@ def serve(settings: Settings, host: str, port: int, fd: int | None = None) -> No
         SystemExit: the application could not start; the reason is logged.
         OSError: the address cannot be listened on.
     """
-    app = create_app(settings)
+    app = create_app(settings, load_payment_settings())
     listening = socket.socket(fileno=fd) if fd is not None else _listen(host, port)
     with listening:
         try:

@@ -12,6 +12,7 @@ from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from engine import limits
+from engine.payments.types import PaymentStatus, Step
 from engine.types import CancelReason, Status
 
 Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -35,6 +36,28 @@ class Total(TypedDict):
     currency: str
 
 
+class NextActionShown(TypedDict):
+    """What the buyer has to do: open `url`, or let the gateway's script act on `client_secret`."""
+
+    type: str
+    url: NotRequired[str]
+    client_secret: NotRequired[str]
+
+
+class PaymentShown(TypedDict):
+    """The latest attempt to pay. `attempts` counts it and the ones before."""
+
+    status: PaymentStatus
+    gateway: str
+    amount: Minor
+    currency: str
+    authorization_id: str | None
+    capture_id: str | None
+    attempts: int
+    decline_code: str | None
+    next_action: NextActionShown | None
+
+
 class BookingShown(TypedDict):
     """A booking. A hold is a booking in `PENDING`; after `hold_expires_at` its units go back."""
 
@@ -48,7 +71,13 @@ class BookingShown(TypedDict):
     hold_expires_at: Moment
     created_at: Moment
     updated_at: Moment
-    payment: None
+    payment: PaymentShown | None
+
+
+class WebhookTaken(TypedDict):
+    """Whether a webhook's event was new and about a payment of ours."""
+
+    taken: bool
 
 
 class BookingPage(TypedDict):
@@ -134,6 +163,21 @@ class StockHistoryPage(TypedDict):
     sale_id: str
     item_id: str
     changes: list[StockChangeShown]
+    next_cursor: str | None
+
+
+class StuckPayment(TypedDict):
+    """A payment that does not move: what is asked of the gateway, and for how long."""
+
+    step: Step
+    open_s: float
+    booking: BookingShown
+
+
+class StuckPage(TypedDict):
+    """Payments that do not move."""
+
+    payments: list[StuckPayment]
     next_cursor: str | None
 
 

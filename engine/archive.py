@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import orjson
 
 from engine.calls import Caller
 from engine.errors import Unavailable
 from engine.outcomes import Outcome
+from engine.payments.types import Payment, PaymentStatus, Step
 from engine.types import ArchivedBooking, Status, pack_lines
+
+_TOLD: Final = ("return_url", "authorization_id", "capture_id", "decline_code")
 
 
 class Archive(Protocol):
@@ -27,6 +33,52 @@ def require_not_below(archived: ArchivedBooking | None, version: int) -> None:
         raise Unavailable("PostgreSQL is behind what has left Redis")
 
 
+def payment_fields(payment: Payment) -> dict[str, str | int]:
+    """A payment's fields as the booking's hash keeps them; what is not there is left out."""
+    next_action = payment.next_action
+    fields: dict[str, str | int | None] = {
+        "payment_status": payment.status,
+        "payment_step": payment.step,
+        "payment_attempt": payment.attempt,
+        "payment_gateway": payment.gateway,
+        "payment_method": payment.method,
+        "payment_return_url": payment.return_url,
+        "payment_key": payment.key,
+        "payment_fingerprint": payment.fingerprint,
+        "payment_begun_ms": payment.begun_ms,
+        "payment_authorization_id": payment.authorization_id,
+        "payment_capture_id": payment.capture_id,
+        "payment_decline_code": payment.decline_code,
+        "payment_next_action": orjson.dumps(next_action).decode() if next_action else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def read_payment(fields: Mapping[str, Any]) -> Payment | None:
+    """The payment in a booking's hash; None before the first attempt.
+
+    Raises:
+        KeyError, ValueError: the fields are there and do not make one.
+    """
+    if "payment_status" not in fields:
+        return None
+    # Empty text is how a field that is gone is kept.
+    told = {name: fields.get(f"payment_{name}") or None for name in _TOLD}
+    next_action = fields.get("payment_next_action")
+    return Payment(
+        status=PaymentStatus(fields["payment_status"]),
+        step=Step(fields["payment_step"]),
+        attempt=int(fields["payment_attempt"]),
+        gateway=fields["payment_gateway"],
+        method=fields["payment_method"],
+        key=fields["payment_key"],
+        fingerprint=fields["payment_fingerprint"],
+        begun_ms=int(fields["payment_begun_ms"]),
+        next_action=orjson.loads(next_action) if next_action else None,
+        **told,
+    )
+
+
 async def bring_back(
     caller: Caller, archive: Archive | None, partition: int, booking_id: str
 ) -> bool:
@@ -38,9 +90,11 @@ async def bring_back(
     if archived is None:
         return False
     booking = archived.booking
-    if booking.status is Status.PENDING:
-        # Only bookings without a deadline leave Redis: this one was lost, or PostgreSQL lags.
-        raise Unavailable(f"booking {booking_id} is in PostgreSQL as PENDING, and not in Redis")
+    payment = booking.payment
+    if booking.status is Status.PENDING or (payment and payment.step is not Step.NONE):
+        # Only bookings without a deadline and an open payment leave Redis: this one was lost, or
+        # PostgreSQL lags. Loaded, it would be one whose payment no worker looks at.
+        raise Unavailable(f"booking {booking_id} is live in PostgreSQL, and not in Redis")
     fields: dict[str, str | int] = {
         "sale_id": booking.sale_id,
         "customer_id": booking.customer_id,
@@ -51,10 +105,13 @@ async def bring_back(
         "hold_expires_ms": booking.hold_expires_ms,
         "created_ms": booking.created_ms,
         "updated_ms": booking.updated_ms,
+        "deadline_ms": booking.hold_expires_ms,
         "extended": int(booking.extended),
     }
     if booking.cancel_reason:
         fields["cancel_reason"] = booking.cancel_reason
+    if payment:
+        fields |= payment_fields(payment)
     flat = [part for pair in fields.items() for part in pair]
     contact = archived.contact or b""
     reply = await caller.run(

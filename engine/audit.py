@@ -6,12 +6,13 @@ Safe on a live system: nothing is written, and each call is a bounded slice.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from engine.archive import read_payment
 from engine.calls import Caller
 from engine.errors import Unavailable
 from engine.journal import written_ms
@@ -52,10 +53,14 @@ class CustomersReading:
 
 @dataclass(frozen=True, slots=True)
 class HoldReading:
-    """A booking's deadline in the index, and its hash; each None where there is none."""
+    """A booking's deadline in the index, and its hash; each None where there is none.
+
+    `own_deadline_ms` is the one in the hash.
+    """
 
     booking_id: str
     deadline_ms: int | None
+    own_deadline_ms: int | None
     status: str | None
     version: int | None
 
@@ -67,6 +72,18 @@ class HoldsReading:
     sale_id: str
     sequence: int
     holds: tuple[HoldReading, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentsReading:
+    """Open payments of a partition at a sequence: how many, and of some when they are looked at.
+
+    None where no worker will ever look.
+    """
+
+    sequence: int
+    count: int
+    looks: Mapping[str, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +132,21 @@ class Audit:
         """Bookings of a sale, and what the index of deadlines says of them."""
         reply = await self._caller.run("audit_holds", partition, sale_id, *booking_ids)
         holds = tuple(
-            HoldReading(name, _number(deadline), status.decode() or None, _number(version))
-            for name, (deadline, status, version) in zip(booking_ids, reply.values[0], strict=True)
+            HoldReading(
+                name, _number(deadline), _number(own), status.decode() or None, _number(version)
+            )
+            for name, (deadline, own, status, version) in zip(
+                booking_ids, reply.values[0], strict=True
+            )
         )
         return HoldsReading(sale_id, reply.sequence, holds)
+
+    async def payments(self, partition: int, booking_ids: Sequence[str]) -> PaymentsReading:
+        """When a worker shall look at the payments of bookings."""
+        reply = await self._caller.run("audit_payments", partition, *booking_ids)
+        count, times = reply.values
+        looks = dict(zip(booking_ids, map(_number, times), strict=True))
+        return PaymentsReading(reply.sequence, count, looks)
 
     async def bookings(self) -> AsyncIterator[list[BookingReading]]:
         """All bookings of all partitions that are in Redis, page by page; one may come twice."""
@@ -184,9 +212,9 @@ def _booking(partition: int, booking_id: str, fields: Mapping[bytes, bytes]) -> 
             "sequence",
         ):
             words[name] = int(str(words[name]))
+        payment = read_payment(words)
         words = {"cancel_reason": None, **words, "booking_id": booking_id}
-        return BookingReading(
-            partition, booking_id, int(str(words["sequence"])), Booking.from_fields(words)
-        )
+        booking = replace(Booking.from_fields(words), payment=payment)
+        return BookingReading(partition, booking_id, int(str(words["sequence"])), booking)
     except (KeyError, ValueError):
         return BookingReading(partition, booking_id, 0, None)

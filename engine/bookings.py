@@ -163,7 +163,7 @@ class Bookings:
         Outcomes: `extended`, `unchanged` (it was before), `absent`, `hold_expired`,
         `invalid_state`, `sale_closed`.
         """
-        return await self._change("extend", booking_id, customer_id or "", trace)
+        return await self.change("extend", booking_id, customer_id or "", trace)
 
     async def cancel(
         self,
@@ -176,7 +176,7 @@ class Bookings:
 
         Outcomes: `cancelled`, `unchanged` (it was before), `absent`, `invalid_state`.
         """
-        return await self._change("cancel", booking_id, customer_id or "", reason, trace)
+        return await self.change("cancel", booking_id, customer_id or "", reason, trace)
 
     async def confirm(self, booking_id: str, customer_id: str, key: str, trace: str = "") -> Answer:
         """Turn a hold whose total is 0 into a sale; the key's scope is customer and booking.
@@ -186,8 +186,8 @@ class Bookings:
         """
         require_ids(customer_id, key)
         fingerprint = self._vault.fingerprint("confirm")
-        return await self._change(
-            "confirm",
+        return await self.change(
+            "confirm_free",
             booking_id,
             customer_id,
             key,
@@ -201,7 +201,7 @@ class Bookings:
 
         Outcomes: `completed`, `unchanged` (it was before), `absent`, `invalid_state`.
         """
-        return await self._change("complete", booking_id, trace)
+        return await self.change("complete", booking_id, trace)
 
     async def expire(self, sale_id: str) -> int:
         """End due holds of one sale, at most `MAX_EXPIRED_PER_CALL`; answers how many."""
@@ -231,8 +231,11 @@ class Bookings:
         )
         return int(reply.text())
 
-    async def _change(self, name: str, booking_id: str, *arguments: str | int) -> Answer:
-        """Run a script that changes one booking, bringing it back from the archive if it left."""
+    async def change(self, name: str, booking_id: str, *arguments: str | int) -> Answer:
+        """Run a script that changes one booking, bringing it back from the archive if it left.
+
+        The last argument is a trace, or anything that could be one.
+        """
         partition = self._keys.partition_of_booking(booking_id)
         if partition is None:
             return Answer(Outcome.ABSENT)

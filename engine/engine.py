@@ -24,6 +24,7 @@ from engine.journal import Journal
 from engine.keys import Keys
 from engine.limits import FLOORS_FRESH_MS
 from engine.partitions import FloorSource, Partitions
+from engine.payments.books import PaymentBooks, PaymentOptions
 from engine.pipeline import Pipeline, Replicas
 from engine.rate_limit import RateLimiter
 from engine.sales import Sales
@@ -39,6 +40,7 @@ class Engine:
         redis: Redis,
         archive: Archive | None,
         floors: FloorSource | None,
+        payments: PaymentOptions,
     ) -> None:
         self.keys = Keys(options.partitions)
         self.partitions = Partitions(options.partitions)
@@ -65,6 +67,7 @@ class Engine:
             options.max_backlog_entries,
             archive,
         )
+        self.payments = PaymentBooks(caller, self.keys, self.bookings, payments)
         self.rate_limit = RateLimiter(caller, options.rate_limit)
         self.journal = Journal(caller, self.keys, self.partitions, redis)
         self.audit = Audit(caller, self.keys, redis)
@@ -76,6 +79,7 @@ class Engine:
         *,
         archive: Archive | None = None,
         floors: FloorSource | None = None,
+        payments: PaymentOptions | None = None,
     ) -> Engine:
         """Connect, refuse a server that is too weak, learn where the partitions stand.
 
@@ -88,7 +92,9 @@ class Engine:
             WeakDurability: the server keeps less than `options.durability` promises.
             Unavailable: Redis does not answer.
         """
-        engine = cls(options, await client(options.redis_url), archive, floors)
+        engine = cls(
+            options, await client(options.redis_url), archive, floors, payments or PaymentOptions()
+        )
         try:
             transport = await engine._connect()
             try:

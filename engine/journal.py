@@ -19,7 +19,23 @@ from engine.types import Booking, Levels
 
 VERSION: Final = 1
 BOOKING_TYPES: Final = frozenset(
-    {"held", "extended", "confirmed", "completed", "cancelled", "expired"}
+    {
+        "held",
+        "extended",
+        "payment_begun",
+        "requires_action",
+        "payment_unknown",
+        "payment_failed",
+        "confirmed",
+        "late_money",
+        "captured",
+        "voided",
+        "refund_begun",
+        "refunded",
+        "completed",
+        "cancelled",
+        "expired",
+    }
 )
 SALE_TYPES: Final = frozenset({"sale_put", "stock_adjusted"})
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from engine.payments.types import Payment
+
 
 class Status(StrEnum):
     """Where a booking stands. `PENDING` is a hold with a deadline."""
@@ -80,11 +82,14 @@ class Booking:
     created_ms: int
     updated_ms: int
     extended: bool
+    payment: Payment | None = None
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Booking:
         """Build from the JSON object that scripts answer and journal entries carry."""
         reason = fields["cancel_reason"]
+        # Entries and answers from before there were payments have none.
+        payment = fields.get("payment")
         return cls(
             booking_id=fields["booking_id"],
             version=fields["version"],
@@ -99,6 +104,7 @@ class Booking:
             created_ms=fields["created_ms"],
             updated_ms=fields["updated_ms"],
             extended=bool(fields["extended"]),
+            payment=Payment.from_fields(payment) if payment else None,
         )
 
     @classmethod

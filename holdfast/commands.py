@@ -10,9 +10,10 @@ import asyncio
 import sys
 
 from engine.errors import SettingsError
+from engine.payments.settings import PaymentSettings
 from engine.settings import Settings, load_settings
 from holdfast import logs
-from holdfast.system import DataDirectory, operator_settings
+from holdfast.system import DataDirectory, operator_payment_settings, operator_settings
 
 
 def run_up(options: argparse.Namespace) -> int:
@@ -101,7 +102,8 @@ def run_verify(options: argparse.Namespace) -> int:
     """`holdfast verify`."""
     from workers import verify  # noqa: PLC0415
 
-    return asyncio.run(verify.verify(_operator_settings(options), as_json=options.json))
+    settings, payments = _operator_settings(options), _gateway_settings(options)
+    return asyncio.run(verify.verify(settings, payments, as_json=options.json))
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -116,6 +118,16 @@ def _environment_settings() -> Settings:
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
     return settings
+
+
+def _gateway_settings(options: argparse.Namespace) -> PaymentSettings | None:
+    """How to reach the gateway of the system that the command is about; None where it has none."""
+    from holdfast.settings import given_settings  # noqa: PLC0415
+
+    known = {**DataDirectory(options.data).read_settings(), **given_settings()}
+    if "HOLDFAST_STRIPE_API_KEY" not in known:
+        return None
+    return operator_payment_settings(options.data)
 
 
 def _operator_settings(options: argparse.Namespace) -> Settings:

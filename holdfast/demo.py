@@ -23,11 +23,11 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from holdfast import dev_auth
+from holdfast import dev_auth, gateway
 from holdfast.demo_result import Result, judge, table
 from holdfast.embedded import process
 from holdfast.embedded.process import Launch, ServerFailed
-from holdfast.flash_sale import FlashSale, Tally
+from holdfast.flash_sale import Failed, FlashSale, Tally
 from holdfast.lean_http import Client
 from holdfast.settings import given_settings
 from holdfast.system import DataDirectory, RunFile
@@ -149,8 +149,9 @@ async def _sell(
     finally:
         client.close()
     show("comparing the books", 0, 0)
+    charges = await _charges(run)
     differences = await _verify(data)
-    return judge(buyers, stock, sale.tally, levels, troubles, differences)
+    return judge(buyers, stock, sale.tally, levels, charges, troubles, differences)
 
 
 async def _show_sale(tally: Tally, stock: int, show: Show) -> None:
@@ -169,6 +170,26 @@ async def _wait_until_drained(client: Client) -> list[str]:
             return []
         await asyncio.sleep(0.1)
     return [f"the backlog was not empty after {DRAINED_S:.0f} s"]
+
+
+async def _charges(run: RunFile) -> list[dict[str, Any]]:
+    """Every charge, as the gateway has them. Raises `Failed` or `Lost`."""
+    assert run.gateway_url
+    client = Client(gateway.variables_of(run.gateway_url)[gateway.API_BASE], 1)
+    charges: list[dict[str, Any]] = []
+    cursor = ""
+    try:
+        while True:
+            found = await client.request("GET", f"/_simulator/charges?cursor={cursor}", "")
+            if found.status != 200:
+                raise Failed(f"the gateway's charges: {found.status} {found.body!r}")
+            page = orjson.loads(found.body)
+            charges += page["charges"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return charges
+    finally:
+        client.close()
 
 
 async def _verify(data: DataDirectory) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from rich.table import Table
 
@@ -17,9 +18,11 @@ SHOWN_TROUBLES: Final = 10
 class Result:
     """What `demo --json` prints.
 
-    `refused` counts refusals, `errors` buyers who were answered what nobody should be, and what
-    else went wrong. Rates: confirmed bookings over the time until the last was confirmed, and
-    refusals over the time until the last buyer left. Latencies are of all requests.
+    `committed` counts paid units, `refused` refusals, `errors` buyers who were answered what nobody
+    should be, and what else went wrong. `duplicate_charges` is by the gateway's own book: captures
+    beyond a booking's first, and those for what nobody was told is confirmed. Rates: paid bookings
+    over the time until the last was paid, and refusals over the time until the last buyer left.
+    Latencies are of all requests.
     """
 
     buyers: int
@@ -48,12 +51,26 @@ def judge(
     stock: int,
     tally: Tally,
     levels: Mapping[str, int],
+    charges: Sequence[Mapping[str, Any]],
     troubles: Sequence[str],
     differences: Sequence[str],
 ) -> tuple[Result, list[str]]:
-    """Put the answers, the levels and the comparison of the books together."""
+    """Put the answers, the levels, the gateway's charges and the comparison of the books together.
+
+    Args:
+        charges: as `/_simulator/charges` lists them.
+    """
     committed = len(tally.confirmed)
     troubles = [*tally.troubles, *troubles]
+    if tally.duplicates:
+        troubles.append(f"{tally.duplicates} keys had two answers")
+    captures = Counter(str(charge["booking_id"]) for charge in charges if _is_live(charge))
+    unpaid = tally.confirmed - captures.keys()
+    if unpaid:
+        troubles.append(f"{len(unpaid)} bookings are confirmed and were not charged")
+    duplicates = sum(
+        count - (booking_id in tally.confirmed) for booking_id, count in captures.items()
+    )
     if levels["sold"] != committed:
         troubles.append(f"{levels['sold']} units are sold, {committed} buyers were told so")
     if levels["held"]:
@@ -68,7 +85,7 @@ def judge(
         refused=tally.refused,
         errors=len(troubles),
         oversold=max(0, committed - stock, levels["sold"] + levels["held"] - stock),
-        duplicate_charges=tally.duplicates,
+        duplicate_charges=duplicates,
         committed_per_s=round(committed / sold_s, 1),
         refused_per_s=round(tally.refused / open_s, 1),
         p50_ms=round(_percentile(latencies_ms, 50), 2),
@@ -77,6 +94,12 @@ def judge(
     )
     shown = [*troubles[:SHOWN_TROUBLES], *differences[:SHOWN_TROUBLES]]
     return result, shown
+
+
+def _is_live(charge: Mapping[str, Any]) -> bool:
+    """Whether money was taken and not given back."""
+    taken = charge["captured_ms"] is not None
+    return taken and charge["amount_refunded"] < charge["amount_captured"]
 
 
 def _percentile(ordered: Sequence[float], percent: int) -> float:
@@ -94,8 +117,8 @@ def table(result: Result) -> Table:
     rows = (
         ("buyers", f"{result.buyers:,}"),
         ("units for sale", f"{result.stock:,}"),
-        ("bookings committed", f"{result.committed:,}"),
-        ("committed per second", f"{result.committed_per_s:,.1f}"),
+        ("bookings paid", f"{result.committed:,}"),
+        ("paid per second", f"{result.committed_per_s:,.1f}"),
         ("refusals", f"{result.refused:,}"),
         ("refusals per second", f"{result.refused_per_s:,.1f}"),
         ("half of all answers within", f"{result.p50_ms:,.1f} ms"),

@@ -1,9 +1,9 @@
 """The buyers of `holdfast demo`: thousands who want the same few units, over HTTP.
 
-Each is a customer with a token of its own and wants one unit. Some send the same request again at
-once, some cancel what they held and then want it after all, and who is refused tries again until
-the stock is sold or nobody holds any of it. What they were answered is counted here; the books are
-compared elsewhere.
+Each is a customer with a token of its own, wants one unit and pays for it. Some send the same
+request again at once, some cancel what they held and then want it after all, some have their first
+card declined, and who is refused tries again until the stock is sold or nobody holds any of it.
+What they were answered is counted here; the books are compared elsewhere.
 """
 
 from __future__ import annotations
@@ -24,18 +24,28 @@ from holdfast.lean_http import Client, Lost, Response
 
 SALE_ID: Final = "flash-sale"
 ITEM_ID: Final = "ticket"
-HOLD_SECONDS: Final = 60
+UNIT_PRICE: Final = 4_500
+HOLD_SECONDS: Final = 600
+"""Longer than the whole sale takes on a slow machine: no buyer's hold is to expire in the queue."""
 RETRYING: Final = 10
 """One buyer in so many sends each request twice."""
 CANCELLING: Final = 10
 """One buyer in so many cancels its first hold."""
+DECLINED: Final = 10
+"""One buyer in so many pays with a card that is declined, and then with a good one."""
+GOOD_CARD: Final = "pm_card_visa"
+BAD_CARD: Final = "pm_card_chargeDeclined"
 MAX_ATTEMPTS: Final = 12
 """Of one request that is answered "not now" or not at all."""
+PAID_WITHIN_S: Final = 120.0
+"""A payment that is still open by then counts as an error."""
+POLL_S: Final = 0.1
 WATCH_S: Final = 0.1
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 1.0
 
 _AGAIN: Final = frozenset({429, 503})
+_OPEN: Final = frozenset({"AUTHORIZING", "CAPTURING", "UNKNOWN"})
 
 
 class Failed(HoldfastError):
@@ -51,7 +61,7 @@ class Tally:
     replayed: int = 0
     cancelled: int = 0
     duplicates: int = 0
-    """Second bookings or confirmations for one key."""
+    """Keys that were given two bookings, or two final answers."""
     left: int = 0
     """Buyers who are through."""
     troubles: list[str] = field(default_factory=list)
@@ -74,12 +84,14 @@ class FlashSale:
         self._over = asyncio.Event()
 
     async def open(self, admin: str) -> None:
-        """Create the sale; its one item costs nothing, so that paying needs no gateway."""
-        body = {
-            "name": "Flash sale",
-            "hold_seconds": HOLD_SECONDS,
-            "items": [{"id": ITEM_ID, "name": "Ticket", "capacity": self._stock, "unit_price": 0}],
+        """Create the sale."""
+        item = {
+            "id": ITEM_ID,
+            "name": "Ticket",
+            "capacity": self._stock,
+            "unit_price": UNIT_PRICE,
         }
+        body = {"name": "Flash sale", "hold_seconds": HOLD_SECONDS, "items": [item]}
         found = await self._send("PUT", f"/v1/sales/{SALE_ID}", _headers(admin), body)
         if found.status != 201:
             raise Failed(f"the sale could not be created: {found.status} {found.body!r}")
@@ -136,11 +148,9 @@ class FlashSale:
             if found.status != 200:
                 raise Failed(f"cancel: {found.status} {found.body!r}")
             self.tally.cancelled += 1
-        path = f"/v1/bookings/{booking['id']}/pay"
-        answers = await self._send_keyed(path, headers, {}, twice=twice)
-        for found in answers:
-            if found.status != 200:
-                raise Failed(f"pay: {found.status} {found.body!r}")
+        if number % DECLINED == DECLINED // 3:
+            await self._pay(headers, booking["id"], BAD_CARD, "DECLINED", twice=twice)
+        await self._pay(headers, booking["id"], GOOD_CARD, "CAPTURED", twice=twice)
         tally = self.tally
         if booking["id"] in tally.confirmed:
             tally.duplicates += 1
@@ -166,6 +176,20 @@ class FlashSale:
             if self._over.is_set():
                 return None
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    async def _pay(
+        self, headers: str, booking_id: str, card: str, wanted: str, *, twice: bool
+    ) -> None:
+        """Pay under a fresh key, wait for the end of it, and see that it is the one wanted."""
+        path = f"/v1/bookings/{booking_id}"
+        body = {"payment_method": card}
+        found = (await self._send_keyed(f"{path}/pay", headers, body, twice=twice))[0]
+        deadline = time.monotonic() + PAID_WITHIN_S
+        while (status := _payment_status(found)) in _OPEN and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_S)
+            found = await self._send("GET", path, headers, urgent=True)
+        if status != wanted:
+            raise Failed(f"pay: {found.status} {found.body!r}")
 
     async def _send_keyed(
         self, path: str, headers: str, body: dict[str, Any], *, twice: bool
@@ -218,6 +242,14 @@ class FlashSale:
             wait_s = min(0.05 * 2**attempt, 3.0) * self._random.uniform(0.5, 1.5)
             await asyncio.sleep(wait_s)
         raise Failed(f"{method} {path}: still not after {MAX_ATTEMPTS} attempts")
+
+
+def _payment_status(found: Response) -> str:
+    """How a payment stands by an answer to `pay`, or by the booking; empty if it does not say."""
+    content: dict[str, Any] = orjson.loads(found.body)
+    if found.status in {200, 202}:
+        return str((content["payment"] or {}).get("status", ""))
+    return "DECLINED" if content["code"] == "payment_declined" else ""
 
 
 def _headers(token: str) -> str:

@@ -17,6 +17,7 @@ def where_things_are(run: RunFile, data: DataDirectory, *, demo_sale: bool, read
         ("reference", f"{run.url}/docs  (OpenAPI: {run.url}/openapi.json)"),
         ("Redis", without_password(run.redis_url)),
         ("PostgreSQL", without_password(run.database_url)),
+        ("payments", without_password(run.gateway_url) if run.gateway_url else "Stripe"),
         ("tokens, URLs", f"{data.run_file}  (with credentials; yours to read)"),
         ("logs", f"{data.logs}/"),
     )
@@ -49,10 +50,9 @@ def this_command() -> str:
 
 
 def without_password(url: str) -> str:
-    """The URL for a screen."""
+    """The URL for a screen. A name without a password is a gateway's key, and as secret."""
     parts = urlsplit(url)
-    if parts.password is None:
+    if parts.username is None:
         return url
-    return parts._replace(
-        netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}"
-    ).geturl()
+    shown = f"{parts.username}:***" if parts.password is not None else "***"
+    return parts._replace(netloc=f"{shown}@{parts.netloc.rpartition('@')[2]}").geturl()

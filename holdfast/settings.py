@@ -1,6 +1,6 @@
 """The settings of the front door itself: those of the embedded servers.
 
-The system's own settings are in `engine.settings`.
+The system's own settings are in `engine.settings` and `engine.payments.settings`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engine.errors import SettingsError
+from engine.payments.settings import PaymentSettings, load_payment_settings
 from engine.settings import Settings, load_settings
 
 PREFIX = "HOLDFAST_"
@@ -58,7 +59,8 @@ def load_embedded_settings() -> EmbeddedSettings:
 def given_settings() -> dict[str, str]:
     """The variables of the system's settings that somebody set: `.env`, and the environment."""
     given = {**dotenv_values(".env"), **os.environ}
-    names = {f"{PREFIX}{field}".upper() for field in Settings.model_fields}
+    fields = (*Settings.model_fields, *PaymentSettings.model_fields)
+    names = {f"{PREFIX}{field}".upper() for field in fields}
     return {name: value for name in sorted(names) if (value := given.get(name))}
 
 
@@ -67,4 +69,13 @@ def settings_from(variables: Mapping[str, str]) -> Settings:
 
     Raises SettingsError.
     """
-    return load_settings({name.removeprefix(PREFIX).lower(): v for name, v in variables.items()})
+    return load_settings(_by_field(variables))
+
+
+def payment_settings_from(variables: Mapping[str, str]) -> PaymentSettings:
+    """The same for the payment gateway's settings. Raises SettingsError."""
+    return load_payment_settings(_by_field(variables))
+
+
+def _by_field(variables: Mapping[str, str]) -> dict[str, str]:
+    return {name.removeprefix(PREFIX).lower(): value for name, value in variables.items()}

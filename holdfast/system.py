@@ -4,6 +4,7 @@
     DIR/run.json          where that system is; there while it is up
     DIR/settings.json     the settings its processes were given
     DIR/valkey, postgres  the embedded servers: data, password, port
+    DIR/simulator         the payment gateway's simulator: its books, keys, port
     DIR/dev-key.pem       signs development tokens; dev-jwks.json is its public half
     DIR/data-key          encrypts personal data, where HOLDFAST_DATA_KEY does not
     DIR/logs              what the children print
@@ -25,7 +26,9 @@ from typing import Any, Final
 from cryptography.fernet import Fernet
 
 from engine.errors import HoldfastError
+from engine.payments.settings import PaymentSettings
 from engine.settings import Settings
+from holdfast import gateway
 from holdfast.embedded.process import write_private
 from holdfast.settings import given_settings, settings_from
 
@@ -190,3 +193,17 @@ def operator_settings(directory: Path) -> Settings:
         "HOLDFAST_JWT_AUDIENCE": "unused",
     }
     return settings_from({**unused, **variables, **given})
+
+
+def operator_payment_settings(directory: Path) -> PaymentSettings:
+    """The settings with which to ask the payment gateway of a data directory's system.
+
+    Found as `operator_settings` finds the servers: variables that are set win, and `run.json` says
+    where the simulator is now.
+
+    Raises:
+        SettingsError: a setting is missing or refused.
+    """
+    data = DataDirectory(directory)
+    url = RunFile.read(data.run_file).gateway_url if data.run_file.exists() else None
+    return gateway.operator_settings(data.read_settings(), url, given_settings())

@@ -1,8 +1,9 @@
 """`holdfast up`: the whole system on one machine, for development, demonstrations and tests.
 
-Starts what no URL names (Valkey, PostgreSQL), brings the tables to the newest version, starts the
-API and the worker, and watches them all. Stops in the reverse order, so that each part finishes its
-work while what it needs is still there: requests, then the backlog, then the servers.
+Starts what no URL names (Valkey, PostgreSQL, the payment gateway's simulator), brings the tables to
+the newest version, starts the API and the worker, and watches them all. Stops in the reverse order,
+so that each part finishes its work while what it needs is still there: requests, then payments and
+the backlog, then the gateway and the servers.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from cryptography.fernet import Fernet
 from prometheus_client import multiprocess
 
 from engine.errors import Fenced
+from engine.limits import SHUTDOWN_S
+from engine.payments.limits import SAGA_PATIENCE_S
 from engine.settings import Settings
-from holdfast import dev_auth, door, first_start, logs, printed
+from holdfast import dev_auth, door, first_start, gateway, logs, printed
 from holdfast.embedded import postgres, process, valkey
 from holdfast.embedded.process import Launch
 from holdfast.settings import (
@@ -36,10 +39,11 @@ from holdfast.settings import (
 from holdfast.supervisor import Supervisor
 from holdfast.system import DataDirectory, Pids, RunFile
 
-REQUESTS_END_S: Final = 25.0
-"""More than the API gives what is in flight (`api.serve`)."""
+REQUESTS_END_S: Final = SHUTDOWN_S + SAGA_PATIENCE_S + 5
+"""More than the API gives requests in flight, and then the payments that outlive theirs."""
 BACKLOG_DRAINS_S: Final = 40.0
 SERVERS_END_S: Final = 60.0
+GATEWAY_ENDS_S: Final = 15.0
 
 _log = structlog.stdlib.get_logger("holdfast.up")
 
@@ -91,6 +95,7 @@ def run(options: UpOptions) -> int:
 
 def validate(variables: dict[str, str]) -> Settings:
     """Refuse bad settings before anything is started: what `up` adds later stands in."""
+    gateway.validate(variables)
     stand_ins = {
         "HOLDFAST_REDIS_URL": "redis://embedded",
         "HOLDFAST_DATABASE_URL": "postgresql://embedded",
@@ -203,6 +208,9 @@ class Up:
             )
             await supervisor.start_server("postgres", server)
             self._variables["HOLDFAST_DATABASE_URL"] = server.url
+        log = data.logs / "simulator.log"
+        if simulator := gateway.arrange(data.path, log, self._url, self._variables):
+            await supervisor.start_server("gateway", simulator)
 
     async def _first_start(self, settings: Settings) -> None:
         """Tables, partitions, the sale to try things on.
@@ -259,7 +267,7 @@ class Up:
             url=self._url,
             redis_url=self._variables["HOLDFAST_REDIS_URL"],
             database_url=self._variables["HOLDFAST_DATABASE_URL"],
-            gateway_url=None,
+            gateway_url=gateway.url_of(self._variables),
             tokens=self._tokens,
             pids=Pids(
                 up=os.getpid(),
@@ -267,6 +275,7 @@ class Up:
                 postgres=next(iter(pids("postgres")), None),
                 api=pids("api"),
                 worker=pids("worker"),
+                gateway=next(iter(pids("gateway")), None),
             ),
         )
 
@@ -283,6 +292,7 @@ class Up:
         supervisor = self._supervisor
         await supervisor.stop("api", REQUESTS_END_S, may_hurry=True)
         await supervisor.stop("worker", BACKLOG_DRAINS_S, may_hurry=True)
+        await supervisor.stop("gateway", GATEWAY_ENDS_S)
         await supervisor.stop("postgres", SERVERS_END_S)
         await supervisor.stop("redis", SERVERS_END_S)
         if self._metrics:

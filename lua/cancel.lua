@@ -2,7 +2,7 @@
 -- Cancels a booking in PENDING or CONFIRMED and gives its units back. Said again: the present
 -- state. A hold that is due already is ended as expired, whoever cancels it.
 -- keys:     meta
--- derives:  journal stock customers deadlines due finished booking tombstone
+-- derives:  journal stock customers deadlines due finished booking tombstone payments
 -- args:     generation seen booking_id customer_id reason trace
 -- outcomes: fenced absent evicted invalid_state unchanged cancelled
 -- entries:  cancelled expired
@@ -12,6 +12,7 @@
 -- @include lib/booking
 -- @include lib/booking_json
 -- @include lib/entry
+-- @include lib/save
 -- @include lib/demand
 -- @include lib/move
 -- @include lib/forget_units
@@ -19,6 +20,7 @@
 -- @include lib/repair_due
 -- @include lib/find_booking
 -- @include lib/reply
+-- @include lib/schedule
 local partition, fenced = open_partition()
 if fenced then
   return fenced
@@ -34,12 +36,26 @@ if booking.status == 'COMPLETED' then
   return booking_reply('invalid_state', partition, booking)
 end
 local pending = booking.status == 'PENDING'
-if pending and booking.hold_expires_ms <= partition.now_ms then
+-- What becomes of the payment: an authorization under way is voided when its answer comes, a
+-- capture under way is voided or refunded, captured money is refunded. The saga sees to it.
+local open = booking.payment_step ~= nil and booking.payment_step ~= 'none'
+if booking.payment_status == 'CAPTURED' then
+  booking.payment_status = 'REFUNDING'
+  booking.payment_step = 'refund'
+  open = true
+elseif booking.payment_step == 'capture' then
+  booking.payment_status = 'AUTHORIZED'
+  booking.payment_step = 'void'
+end
+if pending and booking.deadline_ms <= partition.now_ms then
   end_booking(partition, booking, 'expired', 'expired', ARGV[6])
 else
   end_booking(partition, booking, 'cancelled', ARGV[5], ARGV[6])
 end
 if pending then
   repair_due(booking.sale_id)
+end
+if open then
+  schedule_payment(partition, booking.booking_id, 0)
 end
 return booking_reply('cancelled', partition, booking)

@@ -11,6 +11,7 @@
 -- @include lib/booking
 -- @include lib/booking_json
 -- @include lib/entry
+-- @include lib/save
 -- @include lib/find_booking
 -- @include lib/reply
 local partition, fenced = open_partition()
@@ -25,17 +26,14 @@ end
 if booking.status == 'COMPLETED' then
   return booking_reply('unchanged', partition, booking)
 end
-if booking.status ~= 'CONFIRMED' then
+-- Paid for, or free: a capture that is still open is not.
+local paid = booking.amount == 0 or booking.payment_status == 'CAPTURED'
+if booking.status ~= 'CONFIRMED' or not paid then
   return booking_reply('invalid_state', partition, booking)
 end
-booking.version = booking.version + 1
+step_booking(partition, booking)
 booking.status = 'COMPLETED'
-booking.updated_ms = partition.now_ms
 local sequence = append(partition, booking_entry('completed', booking, '', '', ARGV[4]))
-redis.call('HSET', key_booking(booking_id),
-  'status', 'COMPLETED',
-  'version', string.format('%d', booking.version),
-  'updated_ms', string.format('%d', booking.updated_ms),
-  'sequence', string.format('%d', sequence))
+save_booking(booking, sequence, {'status'})
 redis.call('ZADD', key_finished(), string.format('%d', booking.updated_ms), booking_id)
 return booking_reply('completed', partition, booking)

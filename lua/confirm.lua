@@ -1,64 +1,72 @@
 #!lua flags=allow-oom
--- Turns a live hold whose total is 0 into a sale; a total above 0 needs a payment.
--- The first answer is kept per (customer, booking, key).
+-- The gateway has authorized: held becomes sold, and the capture is written down before it is
+-- asked. A hold that ended meanwhile takes new stock if all of it is there (never after a cancel),
+-- else the authorization will be voided.
 -- keys:     meta
--- derives:  journal stock deadlines due finished booking tombstone idempotency
--- args:     generation seen booking_id customer_id key fingerprint idempotency_ttl_ms trace
--- outcomes: fenced replayed idempotency_key_reused absent evicted hold_expired invalid_state
---           payment_required confirmed
--- entries:  confirmed
+-- derives:  journal stock customers deadlines due finished booking tombstone payments lease
+-- args:     generation seen booking_id owner attempt authorization_id trace
+-- outcomes: fenced absent evicted lease_lost moved_on confirmed late_money
+-- entries:  confirmed late_money
 -- @include keys
 -- @include lib/partition
 -- @include lib/append
 -- @include lib/booking
 -- @include lib/booking_json
 -- @include lib/entry
+-- @include lib/save
 -- @include lib/demand
 -- @include lib/move
 -- @include lib/repair_due
--- @include lib/replay
 -- @include lib/find_booking
 -- @include lib/reply
+-- @include lib/lease
+-- @include lib/find_payment
 local partition, fenced = open_partition()
 if fenced then
   return fenced
 end
-local booking_id, customer_id, key, fingerprint = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local record_key = key_idempotency('pay', booking_id, key, customer_id)
-local replay = replay_reply(partition, record_key, fingerprint)
-if replay then
-  return replay
-end
-local booking, refusal = find_booking(partition, booking_id, customer_id)
+local booking_id, trace = ARGV[3], ARGV[7]
+local booking, refusal = find_payment(partition, booking_id, ARGV[4], ARGV[5], {'authorize'})
 if not booking then
   return refusal
 end
-if booking.status ~= 'PENDING' then
-  local expired = booking.cancel_reason == 'expired'
-  return booking_reply(expired and 'hold_expired' or 'invalid_state', partition, booking)
-end
-if booking.hold_expires_ms <= partition.now_ms then
-  return booking_reply('hold_expired', partition, booking)
-end
-if booking.amount > 0 then
-  return booking_reply('payment_required', partition, booking)
+local in_time, reason = booking.status == 'PENDING', booking.cancel_reason
+local order, units, total = demand_of(booking.lines)
+local stock_left = in_time
+if reason == 'expired' then
+  stock_left = true
+  for _, item_id in ipairs(order) do
+    local available = redis.call('HGET', key_stock(booking.sale_id), item_id .. ':available')
+    stock_left = stock_left and available and tonumber(available) >= units[item_id]
+  end
 end
 
-local order, units = demand_of(booking.lines)
-local plan = plan_move(booking.sale_id, order, units, 'held', 'sold')
-booking.version = booking.version + 1
-booking.status = 'CONFIRMED'
-booking.updated_ms = partition.now_ms
-local sequence = append(partition, booking_entry('confirmed', booking, plan.deltas, plan.levels,
-  ARGV[8], string.format(',"key":"%s","fingerprint":"%s"', key, fingerprint)))
-apply_move(plan)
-redis.call('HSET', key_booking(booking_id),
-  'status', 'CONFIRMED',
-  'version', string.format('%d', booking.version),
-  'updated_ms', string.format('%d', booking.updated_ms),
-  'sequence', string.format('%d', sequence))
-redis.call('ZREM', key_deadlines(booking.sale_id), booking_id)
-repair_due(booking.sale_id)
+step_booking(partition, booking)
+booking.payment_authorization_id = ARGV[6]
+booking.payment_next_action = nil
+local plan = {deltas = '', levels = ''}
+if stock_left then
+  plan = plan_move(booking.sale_id, order, units, in_time and 'held' or 'available', 'sold')
+  booking.status = 'CONFIRMED'
+  booking.cancel_reason = nil
+  booking.payment_status = 'CAPTURING'
+  booking.payment_step = 'capture'
+else
+  booking.payment_status = 'AUTHORIZED'
+  booking.payment_step = 'void'
+end
+local outcome = in_time and 'confirmed' or 'late_money'
+local sequence = append(partition, booking_entry(outcome, booking, plan.deltas, plan.levels, trace))
+if stock_left then
+  apply_move(plan)
+end
+if in_time then
+  redis.call('ZREM', key_deadlines(booking.sale_id), booking_id)
+  repair_due(booking.sale_id)
+elseif stock_left then
+  redis.call('HINCRBY', key_customers(booking.sale_id), booking.customer_id, string.format('%d', total))
+end
+save_booking(booking, sequence, {'status', 'cancel_reason', 'payment_status', 'payment_step',
+  'payment_authorization_id', 'payment_next_action'})
 redis.call('ZADD', key_finished(), string.format('%d', booking.updated_ms), booking_id)
-redis.call('SET', record_key, fingerprint .. ' ' .. booking_json(booking), 'PX', ARGV[7])
-return booking_reply('confirmed', partition, booking)
+return booking_reply(outcome, partition, booking)

@@ -12,6 +12,7 @@
 -- @include lib/booking
 -- @include lib/booking_json
 -- @include lib/entry
+-- @include lib/save
 -- @include lib/demand
 -- @include lib/move
 -- @include lib/forget_units

@@ -11,6 +11,7 @@
 -- @include lib/booking
 -- @include lib/booking_json
 -- @include lib/entry
+-- @include lib/save
 -- @include lib/repair_due
 -- @include lib/find_booking
 -- @include lib/reply
@@ -30,6 +31,10 @@ end
 if booking.hold_expires_ms <= partition.now_ms then
   return booking_reply('hold_expired', partition, booking)
 end
+-- Under payment the deadline is the end of the grace, which is given once.
+if booking.payment_step and booking.payment_step ~= 'none' then
+  return booking_reply('invalid_state', partition, booking)
+end
 if booking.extended == 1 then
   return booking_reply('unchanged', partition, booking)
 end
@@ -44,17 +49,12 @@ local expires_ms = partition.now_ms + tonumber(sale[2])
 if expires_ms < booking.hold_expires_ms then
   expires_ms = booking.hold_expires_ms
 end
+step_booking(partition, booking)
 booking.hold_expires_ms = expires_ms
+booking.deadline_ms = expires_ms
 booking.extended = 1
-booking.version = booking.version + 1
-booking.updated_ms = partition.now_ms
 local sequence = append(partition, booking_entry('extended', booking, '', '', ARGV[5]))
-redis.call('HSET', key_booking(booking_id),
-  'hold_expires_ms', string.format('%d', expires_ms),
-  'extended', '1',
-  'version', string.format('%d', booking.version),
-  'updated_ms', string.format('%d', booking.updated_ms),
-  'sequence', string.format('%d', sequence))
+save_booking(booking, sequence, {'hold_expires_ms', 'deadline_ms', 'extended'})
 redis.call('ZADD', key_deadlines(booking.sale_id), string.format('%d', expires_ms), booking_id)
 repair_due(booking.sale_id)
 return booking_reply('extended', partition, booking)

@@ -18,5 +18,5 @@ local booking, refusal = find_booking(partition, ARGV[3], ARGV[4])
 if not booking then
   return refusal
 end
-local due = booking.status == 'PENDING' and booking.hold_expires_ms <= partition.now_ms
+local due = booking.status == 'PENDING' and booking.deadline_ms <= partition.now_ms
 return {'found', partition.sequence, booking_json(booking), due and 1 or 0}

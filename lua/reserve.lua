@@ -15,6 +15,7 @@
 -- @include lib/booking
 -- @include lib/booking_json
 -- @include lib/entry
+-- @include lib/save
 -- @include lib/demand
 -- @include lib/move
 -- @include lib/forget_units
@@ -156,8 +157,8 @@ local created, expires = string.format('%d', booking.created_ms), string.format(
 redis.call('HSET', key_booking(booking_id),
   'sale_id', sale_id, 'customer_id', customer_id, 'status', 'PENDING', 'version', '1',
   'lines', lines, 'amount', string.format('%d', amount), 'currency', sale[5],
-  'hold_expires_ms', expires, 'created_ms', created, 'updated_ms', created, 'extended', '0',
-  'sequence', string.format('%d', sequence))
+  'hold_expires_ms', expires, 'deadline_ms', expires, 'created_ms', created, 'updated_ms', created,
+  'extended', '0', 'sequence', string.format('%d', sequence))
 redis.call('ZADD', key_deadlines(sale_id), expires, booking_id)
 redis.call('HINCRBY', key_customers(sale_id), customer_id, string.format('%d', total))
 if #chosen > 0 then

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.types import Booking, Levels
+from persistence.payments import PaymentRow, payment_row_of
 from persistence.pool import Connection, Pool, connection
 from persistence.queries import query
 from persistence.reads import booking_of
@@ -170,11 +171,7 @@ class Snapshot:
 
     async def bookings(self) -> AsyncIterator[BookingRow]:
         """The partition's bookings in the order of their ids, in constant memory."""
-        low, high = f"{self._partition:03x}", f"{self._partition + 1:03x}"
-        # Above the last partition there are is what sorts after every hexadecimal digit.
-        rows = self._taken.cursor(
-            query("audit_bookings"), low, high if len(high) == 3 else "g", prefetch=SLICE_ROWS
-        )
+        rows = self._taken.cursor(query("audit_bookings"), *self._ids(), prefetch=SLICE_ROWS)
         async for row in rows:
             yield BookingRow(
                 row["booking_id"],
@@ -182,3 +179,15 @@ class Snapshot:
                 row["sequence"],
                 booking_of(row) if row["lines"] else None,
             )
+
+    async def payments(self) -> AsyncIterator[PaymentRow]:
+        """The payments of the partition's bookings, in the order of ids and attempts."""
+        rows = self._taken.cursor(query("audit_payments"), *self._ids(), prefetch=SLICE_ROWS)
+        async for row in rows:
+            yield payment_row_of(row)
+
+    def _ids(self) -> tuple[str, str]:
+        """The first that ids of the partition's bookings may be, and what all are below."""
+        low, high = f"{self._partition:03x}", f"{self._partition + 1:03x}"
+        # Above the last partition there are is what sorts after every hexadecimal digit.
+        return low, high if len(high) == 3 else "g"

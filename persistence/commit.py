@@ -155,6 +155,7 @@ async def _write(
     await _copy(taken, "lines", _LINES, batch.lines)
     await _copy(taken, "stock_history", _STOCK_HISTORY, batch.history)
     await _set(taken, query("change_bookings"), batch.changes.values())
+    await _set(taken, query("upsert_payments"), batch.payments.values())
     kept = [(name, contacts[name]) for name in batch.bookings if name in contacts]
     await _set(taken, query("upsert_contacts"), kept)
     await _set(taken, query("upsert_sales"), batch.sales.values())

@@ -12,6 +12,7 @@ from typing import Any
 
 from engine.journal import Entry
 from engine.types import Booking, Levels, SaleDefinition, definition_of
+from persistence.payments import payment_row
 from persistence.steps import OUT_OF_ORDER, Step, salvage
 
 Row = tuple[Any, ...]
@@ -30,6 +31,8 @@ class Batch:
     changes: dict[str, Row] = field(default_factory=dict)
     """What changed of bookings that were there before, as of their last entry in this batch."""
     lines: list[Row] = field(default_factory=list)
+    payments: dict[tuple[str, int], Row] = field(default_factory=dict)
+    """Attempts to pay, by booking and number."""
     sales: dict[str, Row] = field(default_factory=dict)
     items: dict[str, list[Row]] = field(default_factory=dict)
     """Definitions of items by sale."""
@@ -98,6 +101,9 @@ def plan(
 
 def _add_booking(batch: Batch, partition: int, sequence: int, booking: Booking) -> None:
     booking_id = booking.booking_id
+    if payment := booking.payment:
+        attempt = (booking_id, payment.attempt)
+        batch.payments[attempt] = payment_row(booking, payment, batch.payments.get(attempt))
     if booking.version == 1:
         for position, line in enumerate(booking.lines):
             batch.lines.append((booking_id, position, line.item_id, line.quantity, line.unit_price))

@@ -121,6 +121,35 @@ FROM unnest(
 )
 WHERE bookings.booking_id = new.booking_id AND new.version > bookings.version;
 
+-- upsert_payments --
+-- Bring attempts to pay to what newer entries say of them.
+INSERT INTO payments AS old (
+    booking_id, attempt, version, status, step, step_ms, gateway, method, return_url, key,
+    fingerprint, amount, currency, begun_ms, updated_ms, authorization_id, capture_id,
+    decline_code, next_action
+)
+SELECT *
+FROM unnest(
+    $1::text[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::text[],
+    $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::text[], $14::bigint[],
+    $15::bigint[], $16::text[], $17::text[], $18::text[], $19::json[]
+)
+ON CONFLICT (booking_id, attempt) DO UPDATE
+SET
+    version = excluded.version,
+    status = excluded.status,
+    step = excluded.step,
+    step_ms = CASE
+        WHEN old.step = excluded.step THEN old.step_ms
+        ELSE excluded.step_ms
+    END,
+    updated_ms = excluded.updated_ms,
+    authorization_id = excluded.authorization_id,
+    capture_id = excluded.capture_id,
+    decline_code = excluded.decline_code,
+    next_action = excluded.next_action
+WHERE excluded.version > old.version;
+
 -- upsert_contacts --
 -- Keep the encrypted contacts of bookings just held.
 INSERT INTO contacts (booking_id, ciphertext)
@@ -252,6 +281,27 @@ WHERE
 ORDER BY created_ms DESC, booking_id DESC
 LIMIT $4;
 
+-- stuck_payments --
+-- Read bookings whose payment is at one step for some milliseconds, the longest first.
+SELECT
+    booking.*,
+    payment.step_ms
+FROM payments AS payment
+INNER JOIN whole_bookings AS booking
+    ON
+        payment.booking_id = booking.booking_id
+        AND payment.attempt = booking.payment_attempt
+WHERE payment.step_ms <= (extract(EPOCH FROM now()) * 1000)::bigint - $1::bigint
+ORDER BY payment.step_ms, payment.booking_id
+LIMIT $2;
+
+-- payments_of_authorizations --
+-- Read the attempts to which a gateway gave some ids.
+SELECT *
+FROM payments
+WHERE authorization_id = any($1::text[])
+ORDER BY booking_id, attempt;
+
 -- stock_history --
 -- Read a page of the changes of an item's levels, newest first.
 SELECT
@@ -338,6 +388,13 @@ FROM whole_bookings
 WHERE booking_id >= $1 AND booking_id < $2
 ORDER BY booking_id;
 
+-- audit_payments --
+-- Read the payments of bookings with ids from one on and below another, in the order of their ids.
+SELECT *
+FROM payments
+WHERE booking_id >= $1 AND booking_id < $2
+ORDER BY booking_id, attempt;
+
 -- audit_stock_history --
 -- Sum the changes of some sales' items, and tell if the levels beside each are the sums so far.
 SELECT
@@ -372,3 +429,34 @@ SELECT
     sequence
 FROM bookings
 WHERE booking_id = any($1::text[]);
+
+-- reconciler_position --
+-- Read how far a gateway's charges were compared (never: null), and when the installation was made.
+SELECT
+    reconciler.checked_until_ms,
+    (extract(EPOCH FROM installation.created_at) * 1000)::bigint AS installed_ms
+FROM installation
+LEFT JOIN reconciler ON reconciler.gateway = $1;
+
+-- set_checked_until --
+-- Note how far the reconciler has compared a gateway's charges; never back.
+INSERT INTO reconciler (gateway, checked_until_ms)
+VALUES ($1, $2)
+ON CONFLICT (gateway) DO UPDATE
+SET checked_until_ms = greatest(reconciler.checked_until_ms, excluded.checked_until_ms);
+
+-- captures --
+-- Read the captures recorded from a time on and before another, page by page.
+SELECT
+    at_ms,
+    partition,
+    sequence,
+    entry
+FROM journal
+WHERE
+    type = 'captured'
+    AND at_ms >= $1
+    AND at_ms < $2
+    AND (at_ms, partition, sequence) > ($3, $4, $5)
+ORDER BY at_ms, partition, sequence
+LIMIT $6;

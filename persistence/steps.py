@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from types import NoneType
 from typing import Any, Final
 
 import orjson
@@ -101,9 +102,21 @@ def _check(entry: Entry) -> None:
             booking.created_ms,
             booking.updated_ms,
         )
+        if payment := booking.payment:
+            names += (payment.gateway, payment.method, payment.key, payment.fingerprint)
+            told = (
+                payment.return_url,
+                payment.authorization_id,
+                payment.capture_id,
+                payment.decline_code,
+            )
+            names += tuple(name for name in told if name is not None)
+            numbers += (payment.attempt, payment.begun_ms)
+            if type(payment.next_action) not in (dict, NoneType):
+                raise TypeError(f"{payment.next_action!r} is not an action")
     for name in names:
         if type(name) is not str:
-            raise TypeError(f"{name!r} is not an id")
+            raise TypeError(f"{name!r} is not a text")
     for number in numbers:
         # A fraction would be cut off without a word on its way into PostgreSQL.
         if type(number) is not int:

@@ -1,7 +1,8 @@
 """The worker process: builds what the loops need, sees to it that they are worked at, ends them.
 
-It starts while Redis or PostgreSQL is away and outlives either. On a signal it drains the journal
-as far as it gets in a bounded time, and what is left waits in the journal.
+It starts while Redis, PostgreSQL or the payment gateway is away and outlives each. On a signal it
+lets its payments end and drains the journal, as far as it gets in a bounded time; what is left
+waits in Redis for the next worker.
 """
 
 from __future__ import annotations
@@ -21,19 +22,30 @@ from asyncpg import UndefinedTableError
 from engine.engine import Engine
 from engine.errors import HoldfastError, Unavailable
 from engine.limits import GC_THRESHOLD, OBSERVE_INTERVAL_MS
+from engine.payments.books import PaymentOptions
+from engine.payments.gateway import Gateway
+from engine.payments.limits import PAYMENT_LEASE_MS, RECONCILER_MARGIN_MS
+from engine.payments.saga import Saga
+from engine.payments.settings import PaymentSettings, load_payment_settings
+from engine.payments.stripe import StripeGateway
 from engine.settings import EngineOptions, Settings
 from persistence.bootstrap import bootstrap
 from persistence.drain import Drain
 from persistence.pool import Pool, create_pool
 from persistence.reads import Reads
+from persistence.reconciling import Reconciling
 from workers import metrics
 from workers.drainer import Drainer
 from workers.evictor import Evictor
 from workers.hands import Hands
 from workers.loops import BackOff, Loop
 from workers.queue import keep_queue
+from workers.reconciler import Reconciler
+from workers.recovery import Recovery
 from workers.settings import queue_pool
+from workers.stuck import StuckCounter
 from workers.sweeper import Sweeper
+from workers.undecided import Undecided
 
 _log = structlog.stdlib.get_logger("holdfast.worker")
 
@@ -59,14 +71,15 @@ def run(settings: Settings) -> None:
         metrics.served(settings.metrics_port),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(WorkerProcess(settings).run())
+        runner.run(WorkerProcess(settings, load_payment_settings()).run())
 
 
 class WorkerProcess:
     """One run of the worker."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, payments: PaymentSettings) -> None:
         self._settings = settings
+        self._payments = payments
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -80,13 +93,15 @@ class WorkerProcess:
             loop.add_signal_handler(number, self.stop)
         settings = self._settings
         pool = await create_pool(settings.database_url, application_name="holdfast-worker")
+        gateway = await StripeGateway.open(self._payments)
         try:
             reads = Reads(pool)
             engine = await self._open(reads)
             if engine:
                 async with engine:
-                    await self._work(pool, reads, engine)
+                    await self._work(pool, reads, engine, gateway)
         finally:
+            await gateway.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(5):
                     await pool.close()
@@ -102,7 +117,12 @@ class WorkerProcess:
         options = EngineOptions.of(self._settings)
         while not self._stop.is_set():
             try:
-                return await Engine.open(options, archive=reads, floors=reads.cursors)
+                return await Engine.open(
+                    options,
+                    archive=reads,
+                    floors=reads.cursors,
+                    payments=PaymentOptions.of(self._payments),
+                )
             except (Unavailable, UndefinedTableError) as error:
                 if not back_off.failing:
                     what = "redis" if isinstance(error, Unavailable) else "tables"
@@ -110,12 +130,22 @@ class WorkerProcess:
                 await self._pause(back_off.failed())
         return None
 
-    async def _work(self, pool: Pool, reads: Reads, engine: Engine) -> None:
+    async def _work(self, pool: Pool, reads: Reads, engine: Engine, gateway: Gateway) -> None:
         settings = self._settings
+        saga = Saga(engine.payments, gateway)
+        recovery = Recovery(engine, saga)
+        stuck = StuckCounter(engine, self._payments.payment_stuck_ms, saga.key_lifetime_ms)
+        settled_ms = PAYMENT_LEASE_MS + self._payments.gateway_timeout_ms + RECONCILER_MARGIN_MS
+        undecided = Undecided(engine, gateway, saga, settled_ms)
+        reconciler = Reconciler(
+            engine, gateway, Reconciling(pool), undecided, stuck.run_out, settled_ms=settled_ms
+        )
         drainer = Drainer(len(engine.partitions), Drain(pool, engine).run_once)
         loops = (
             drainer.loop,
             Sweeper(engine, settings.sweep_interval_ms).loop,
+            recovery.loop,
+            reconciler.loop,
             Evictor(engine, reads.cursors, settings.finished_retention_ms).loop,
         )
         observer = _observer(engine)
@@ -128,6 +158,7 @@ class WorkerProcess:
                 keep_queue(settings.queue_url, hands),
                 self._first_start(pool, engine),
                 observer.slice(DAY_S * 36_500),
+                stuck.loop.slice(DAY_S * 36_500),
             )
         ]
         _log.info("worker_started", partitions=len(engine.partitions))
@@ -142,8 +173,10 @@ class WorkerProcess:
         finally:
             hands.stop()
             observer.stop()
+            stuck.loop.stop()
             await asyncio.gather(tasks[0], _cancel((stopping, *tasks[1:])), return_exceptions=True)
             await notes.aclose()
+        await asyncio.gather(recovery.finish(), reconciler.finish())
         await drainer.finish()
 
     async def _first_start(self, pool: Pool, engine: Engine) -> None:

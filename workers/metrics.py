@@ -43,6 +43,30 @@ FENCED: Final = Gauge(
 )
 EXPIRED: Final = Counter("holdfast_expired_holds", "Holds ended by the sweeper.")
 EVICTED: Final = Counter("holdfast_evicted_bookings", "Finished bookings that left Redis.")
+RECOVERED: Final = Counter("holdfast_payments_recovered", "Payments that a worker took over.")
+PAYMENTS_OPEN: Final = Gauge(
+    "holdfast_payments_open", "Payments with an open step.", multiprocess_mode="mostrecent"
+)
+PAYMENTS_STUCK: Final = Gauge(
+    "holdfast_payments_stuck",
+    "Payments whose step is open for longer than it should be.",
+    multiprocess_mode="mostrecent",
+)
+RECONCILED: Final = Counter(
+    "holdfast_reconciler_charges", "Charges compared with their bookings.", ("verdict",)
+)
+DIFFERENCES: Final = Gauge(
+    "holdfast_reconciler_differences",
+    "Charges and bookings that disagree at present; 0 in normal running.",
+    ("verdict",),
+    multiprocess_mode="mostrecent",
+)
+RECONCILER_LAG: Final = Gauge(
+    "holdfast_reconciler_lag_seconds",
+    "Age of the youngest charge that is certain to have been compared.",
+    multiprocess_mode="mostrecent",
+)
+RETURNED: Final = Counter("holdfast_reconciler_returned", "Orphans voided or refunded.", ("how",))
 FAILURES: Final = Counter("holdfast_loop_failures", "Pieces of work that failed.", ("loop",))
 SLICES: Final = Counter(
     "holdfast_loop_slices", "Slices worked, by arq's jobs (arq) or without (own).", ("loop", "hand")

@@ -16,9 +16,10 @@ from typing import Final
 
 from engine.journal import Entry, UnknownEntry, parse_entry
 from engine.limits import VERIFY_STALL_MS
-from engine.model import Disagreement, PartitionState, advance
-from engine.types import Status
+from engine.model import Disagreement, PartitionState, advance, is_paying
+from engine.types import Booking, Status
 from persistence.audit import Audit, AuditEntry
+from persistence.payments import PaymentRow
 from persistence.reads import Reads
 from persistence.steps import chain_of
 
@@ -34,6 +35,7 @@ class Report:
     found: int = 0
     bookings: int = 0
     journal_entries: int = 0
+    payments: int = 0
 
     def differ(self, text: str) -> None:
         """Note a difference."""
@@ -83,8 +85,9 @@ class Cursors:
 class Replay:
     """A partition as its journal tells it, up to and with entry `state.sequence`.
 
-    `last` names the last entry of each booking, `holds` counts live holds by sale and `changes`
-    the changes of each item's stock.
+    `last` names the last entry of each booking, `payments` has each attempt as of its last entry,
+    `paying` names the bookings whose payment is open, `holds` counts live holds by sale and
+    `changes` the changes of each item's stock.
     """
 
     def __init__(
@@ -100,6 +103,8 @@ class Replay:
         self.state = PartitionState()
         self.chain = bytes(32)
         self.last: dict[str, int] = {}
+        self.payments: dict[tuple[str, int], PaymentRow] = {}
+        self.paying: set[str] = set()
         self.holds: Counter[str] = Counter()
         self.changes: Counter[tuple[str, str]] = Counter()
         self._audit = audit
@@ -170,8 +175,31 @@ class Replay:
             self.changes[entry.sale_id, delta.item_id] += 1
         if entry.booking:
             self.last[entry.booking.booking_id] = entry.sequence
+            self._note_payment(entry.booking)
             is_held = entry.booking.status is Status.PENDING
             self.holds[entry.sale_id] += is_held - was_held
+
+    def _note_payment(self, booking: Booking) -> None:
+        payment = booking.payment
+        if payment is None:
+            return
+        step_ms: int | None = booking.updated_ms
+        before = self.payments.get((booking.booking_id, payment.attempt))
+        if before and before.payment.step is payment.step:
+            step_ms = before.step_ms
+        self.payments[booking.booking_id, payment.attempt] = PaymentRow(
+            booking_id=booking.booking_id,
+            payment=payment,
+            version=booking.version,
+            step_ms=step_ms if is_paying(booking) else None,
+            amount=booking.amount,
+            currency=booking.currency,
+            updated_ms=booking.updated_ms,
+        )
+        if is_paying(booking):
+            self.paying.add(booking.booking_id)
+        else:
+            self.paying.discard(booking.booking_id)
 
 
 def _columns_of(entry: Entry) -> tuple[int, str, str | None, str]:

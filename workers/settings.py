@@ -25,7 +25,7 @@ from engine.limits import CONNECT_TIMEOUT_MS, DATABASE_DRAIN_TIMEOUT_MS, QUEUE_T
 from workers.hands import Hands
 
 QUEUE: Final = "holdfast:arq"
-LOOPS: Final = ("drain", "sweep", "evict")
+LOOPS: Final = ("drain", "sweep", "recover", "reconcile", "evict")
 """The loops that arq's ticks seed."""
 JOB_TIMEOUT_S: Final = 4 * DATABASE_DRAIN_TIMEOUT_MS / 1000
 """For a job that hangs. A slice ends by itself after its present piece, which may be a large batch
@@ -46,6 +46,16 @@ async def drain(ctx: dict[str, Any]) -> None:
 async def sweep(ctx: dict[str, Any]) -> None:
     """A slice of the sweep."""
     await _slice(ctx, "sweep")
+
+
+async def recover(ctx: dict[str, Any]) -> None:
+    """A slice of the payments' recovery."""
+    await _slice(ctx, "recover")
+
+
+async def reconcile(ctx: dict[str, Any]) -> None:
+    """A slice of the reconciler."""
+    await _slice(ctx, "reconcile")
 
 
 async def evict(ctx: dict[str, Any]) -> None:
@@ -75,7 +85,7 @@ def ticks() -> list[CronJob]:
             max_tries=1,
             timeout=JOB_TIMEOUT_S,
         )
-        for job in (drain, sweep, evict)
+        for job in (drain, sweep, recover, reconcile, evict)
     ]
 
 

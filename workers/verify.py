@@ -1,9 +1,10 @@
-"""`holdfast verify`: Redis, the journal folded again, and PostgreSQL say the same, or where not.
+"""`holdfast verify`: Redis, the journal, PostgreSQL and the gateway say the same, or where not.
 
 Safe on a live system: it writes nothing and freezes nothing. Each partition by itself: what Redis
 has is read with the sequence at which it has it, and compared with the fold of PostgreSQL's
 journal at that sequence (`workers.verify_redis`); PostgreSQL's projections are read as of one
-instant, and compared with the fold at the cursor they have then (`workers.verify_postgres`).
+instant, and compared with the fold at the cursor they have then (`workers.verify_postgres`). Last,
+what was captured is compared with the gateway's charges (`workers.verify_gateway`).
 """
 
 from __future__ import annotations
@@ -20,14 +21,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from engine.engine import Engine
 from engine.errors import Fenced
+from engine.payments.gateway import Gateway
+from engine.payments.limits import RECONCILER_MARGIN_MS
+from engine.payments.settings import PaymentSettings
+from engine.payments.stripe import StripeGateway
 from engine.settings import EngineOptions, Settings
 from engine.types import Floor
 from persistence.audit import Audit
 from persistence.pool import Pool, create_pool
 from persistence.reads import Reads
+from persistence.reconciling import Reconciling
 from workers import verify_bookings, verify_postgres, verify_redis
 from workers.backlog import fence_of
 from workers.replay import Cursors, Replay, Report
+from workers.verify_gateway import GatewayComparison
 
 DIFFERENT: Final = 1
 QUERY_TIMEOUT_MS: Final = 10 * 60 * 1000
@@ -35,20 +42,23 @@ QUERY_TIMEOUT_MS: Final = 10 * 60 * 1000
 Show = Callable[[int, int], None]
 
 
-async def verify(settings: Settings, *, as_json: bool) -> int:
+async def verify(
+    settings: Settings, payments: PaymentSettings | None = None, *, as_json: bool
+) -> int:
     """Compare everything and print what came of it; returns the exit code, 1 for differences.
 
-    Raises `Unavailable` where Redis or PostgreSQL does not answer.
+    Raises `Unavailable` where Redis, PostgreSQL or the gateway does not answer.
     """
     with _progress() as show:
-        report = await compare(settings, show)
+        report = await compare(settings, show, payments)
     if as_json:
         lines = [orjson.dumps(summary(report)).decode()]
     else:
         verdict = f"different in {report.found:,} places" if report.found else "equal"
         lines = [
             *report.differences,
-            f"{verdict}: {report.bookings:,} bookings, {report.journal_entries:,} journal entries",
+            f"{verdict}: {report.bookings:,} bookings, {report.payments:,} payments, "
+            f"{report.journal_entries:,} journal entries",
         ]
     sys.stdout.write("\n".join((*lines, "")))
     sys.stdout.flush()
@@ -62,8 +72,7 @@ def summary(report: Report) -> dict[str, object]:
         "differences": report.differences,
         "bookings": report.bookings,
         "journal_entries": report.journal_entries,
-        # There is no gateway yet: only bookings whose total is 0 are confirmed.
-        "payments": 0,
+        "payments": report.payments,
     }
 
 
@@ -71,11 +80,14 @@ def show_nothing(done: int, total: int) -> None:
     """Where there is nobody to show progress to."""
 
 
-async def compare(settings: Settings, show: Show = show_nothing) -> Report:
-    """Compare Redis, the journal and PostgreSQL. Raises `Unavailable`.
+async def compare(
+    settings: Settings, show: Show = show_nothing, payments: PaymentSettings | None = None
+) -> Report:
+    """Compare Redis, the journal, PostgreSQL and the gateway. Raises `Unavailable`.
 
     Args:
         show: is told how many entries have been folded, of how many.
+        payments: the gateway to compare with; None compares with none.
     """
     pool = await create_pool(
         settings.database_url,
@@ -87,13 +99,22 @@ async def compare(settings: Settings, show: Show = show_nothing) -> Report:
         await reads.ready()
         engine = await Engine.open(EngineOptions.of(settings), floors=reads.cursors)
         async with engine:
-            return await _compare_all(engine, pool, reads, show)
+            if payments is None:
+                return await _compare_all(engine, pool, reads, show, None)
+            gateway = await StripeGateway.open(payments)
+            try:
+                return await _compare_all(engine, pool, reads, show, gateway)
+            finally:
+                await gateway.close()
     finally:
         await pool.close()
 
 
-async def _compare_all(engine: Engine, pool: Pool, reads: Reads, show: Show) -> Report:
+async def _compare_all(
+    engine: Engine, pool: Pool, reads: Reads, show: Show, gateway: Gateway | None
+) -> Report:
     report, audit, cursors = Report(), Audit(pool), Cursors(reads)
+    charges = GatewayComparison(engine, gateway, report) if gateway else None
     floors = await reads.cursors()
     statuses = await engine.journal.statuses()
     open_partitions = []
@@ -125,7 +146,12 @@ async def _compare_all(engine: Engine, pool: Pool, reads: Reads, show: Show) -> 
                 replay.differ(f"is fenced: {fenced.reason}")
         await verify_postgres.compare_partition(audit, replay)
         report.bookings += len(replay.state.bookings)
+        report.payments += len(replay.payments)
+        if charges:
+            charges.expect(replay.payments.values())
     await verify_bookings.compare_bookings(engine, audit, cursors, report)
+    if gateway and charges and (position := await Reconciling(pool).position(gateway.name)):
+        await charges.compare(position.installed_ms - RECONCILER_MARGIN_MS)
     report.end()
     return report
 

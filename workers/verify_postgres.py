@@ -13,7 +13,10 @@ SALES_PER_SLICE = 100
 
 
 async def compare_partition(audit: Audit, replay: Replay) -> None:
-    """Compare a partition's sales, items, bookings and stock history. Raises `Unavailable`."""
+    """Compare a partition's sales, items, bookings, payments and stock history.
+
+    Raises `Unavailable`.
+    """
     async with audit.snapshot(replay.partition) as snapshot:
         position = snapshot.position
         if position is None:
@@ -33,6 +36,7 @@ async def compare_partition(audit: Audit, replay: Replay) -> None:
             replay.differ(f"entry {sequence} is in quarantine, {reason}: {detail}")
         await _compare_sales(snapshot, replay)
         await _compare_bookings(snapshot, replay)
+        await _compare_payments(snapshot, replay)
 
 
 async def _compare_sales(snapshot: Snapshot, replay: Replay) -> None:
@@ -157,3 +161,17 @@ async def _compare_bookings(snapshot: Snapshot, replay: Replay) -> None:
     while due is not None:
         replay.differ(f"booking {due} at {replay.state.sequence}: only the journal has it")
         due = next(expected, None)
+
+
+async def _compare_payments(snapshot: Snapshot, replay: Replay) -> None:
+    missing = set(replay.payments)
+    async for row in snapshot.payments():
+        key = (row.booking_id, row.payment.attempt)
+        missing.discard(key)
+        _compare(replay, _named(key), row, replay.payments.get(key))
+    for key in sorted(missing):
+        _compare(replay, _named(key), None, replay.payments[key])
+
+
+def _named(key: tuple[str, int]) -> str:
+    return f"booking {key[0]}, payment {key[1]}"

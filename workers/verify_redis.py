@@ -14,9 +14,9 @@ from typing import Final, Protocol, TypeVar
 
 import orjson
 
-from engine.audit import CustomersReading, HoldsReading, SaleReading
+from engine.audit import CustomersReading, HoldsReading, PaymentsReading, SaleReading
 from engine.engine import Engine
-from engine.model import SaleState
+from engine.model import SaleState, is_paying
 from engine.types import Levels, Status
 from persistence.audit import Audit
 from workers.replay import Replay
@@ -26,6 +26,7 @@ AT_ONCE: Final = 16
 SALES_PAGE: Final = 500
 CUSTOMERS_PER_SLICE: Final = 500
 HOLDS_PER_SLICE: Final = 250
+PAYMENTS_PER_SLICE: Final = 500
 ENTRIES_PER_SLICE: Final = 1_000
 
 Item = TypeVar("Item")
@@ -49,7 +50,7 @@ def slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 
 
 async def compare_partition(engine: Engine, audit: Audit, replay: Replay) -> None:
-    """Compare a partition's sales, customers, holds and journal.
+    """Compare a partition's sales, customers, holds, open payments and journal.
 
     Raises `Fenced` where Redis refuses, `Unavailable`.
     """
@@ -61,6 +62,8 @@ async def compare_partition(engine: Engine, audit: Audit, replay: Replay) -> Non
         _compare_customers(replay, customers)
     async for holds in _in_order(replay, _hold_slices(engine, replay)):
         _compare_holds(replay, holds)
+    async for payments in _in_order(replay, _payment_slices(engine, replay)):
+        _compare_payments(replay, payments)
     await _compare_journal(engine, audit, replay)
 
 
@@ -204,15 +207,46 @@ def _compare_holds(replay: Replay, reading: HoldsReading) -> None:
         where = f"booking {hold.booking_id} at {reading.sequence}"
         pending = booking.status is Status.PENDING
         deadline_ms = booking.hold_expires_ms if pending else None
+        if pending and is_paying(booking) and hold.deadline_ms is not None:
+            # Later by its grace, which the journal does not tell: only not earlier.
+            deadline_ms = max(booking.hold_expires_ms, hold.deadline_ms)
         if hold.deadline_ms != deadline_ms:
             replay.differ(
                 f"{where}: deadline {hold.deadline_ms} in Redis, {deadline_ms} in the journal"
+            )
+        # In one from before there were payments there is none.
+        if pending and hold.own_deadline_ms not in (None, hold.deadline_ms):
+            replay.differ(
+                f"{where}: deadline {hold.deadline_ms} in Redis, and {hold.own_deadline_ms} in its "
+                "own hash"
             )
         if pending and (hold.status, hold.version) != (booking.status, booking.version):
             replay.differ(
                 f"{where}: {hold.status} of version {hold.version} in Redis, "
                 f"{booking.status} of version {booking.version} in the journal"
             )
+
+
+def _payment_slices(
+    engine: Engine, replay: Replay
+) -> list[Callable[[], Awaitable[PaymentsReading]]]:
+    """Open payments; at least one slice, since it also tells how many there are."""
+    names = list(slices(sorted(replay.paying), PAYMENTS_PER_SLICE)) or [()]
+    return [partial(engine.audit.payments, replay.partition, some) for some in names]
+
+
+def _compare_payments(replay: Replay, reading: PaymentsReading) -> None:
+    for booking_id, look_ms in reading.looks.items():
+        if booking_id in replay.paying and look_ms is None:
+            replay.differ(
+                f"booking {booking_id} at {reading.sequence}: its payment is open, and no worker "
+                "will look at it"
+            )
+    if reading.count != len(replay.paying):
+        replay.differ(
+            f"at {reading.sequence} Redis has {reading.count} open payments, "
+            f"the journal {len(replay.paying)}"
+        )
 
 
 async def _compare_journal(engine: Engine, audit: Audit, replay: Replay) -> None:

@@ -9,35 +9,15 @@ audit of the scripts as well.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from engine.journal import Entry
+from engine.model.changes import HOLD, NO_MOVE, check_change, move_of
 from engine.model.state import Disagreement, PartitionState, Record, RecordName, SaleState
-from engine.types import Booking, CancelReason, Levels, Status, definition_of
+from engine.types import Booking, Levels, Status, definition_of
 
-_FROM: Final = {
-    "extended": (Status.PENDING,),
-    "confirmed": (Status.PENDING,),
-    "completed": (Status.CONFIRMED,),
-    "cancelled": (Status.PENDING, Status.CONFIRMED),
-    "expired": (Status.PENDING,),
-}
-_TO: Final = {
-    "held": Status.PENDING,
-    "extended": Status.PENDING,
-    "confirmed": Status.CONFIRMED,
-    "completed": Status.COMPLETED,
-    "cancelled": Status.CANCELLED,
-    "expired": Status.CANCELLED,
-}
-
-_NO_MOVE: Final = (0, 0, 0)
-_HOLD: Final = (-1, 1, 0)
-_SELL: Final = (0, -1, 1)
-_RELEASE: Final = (1, -1, 0)
-_TAKE_BACK: Final = (1, 0, -1)
-"""Units moved between (available, held, sold) for each unit of a booking."""
+_FINAL: Final = ("captured", "payment_failed", "voided")
+"""Entries after which a payment's answer is kept for whoever sends its key again."""
 
 
 def apply(state: PartitionState, entry: Entry) -> PartitionState:
@@ -91,22 +71,20 @@ def _advance_booking(state: PartitionState, entry: Entry, booking: Booking) -> N
     if entry.type == "held":
         if before is not None:
             raise Disagreement(sequence, f"booking {booking.booking_id} is held twice")
-        _check_held(sequence, sale, booking)
-        move = _HOLD
+        _check_held(entry, sale, booking)
+        move = HOLD
     else:
         if before is None:
             raise Disagreement(sequence, f"there is no booking {booking.booking_id}")
-        _check_change(entry, before, booking)
-        move = _move(entry.type, before)
-    if booking.status is not _TO[entry.type] or booking.updated_ms != entry.at_ms:
-        raise Disagreement(sequence, f"status or time of {booking.booking_id} is not the entry's")
+        check_change(entry, before, booking, stock_left=stock_left(sale, before))
+        move = move_of(entry.type, before, booking)
     record = _record(entry, booking)
-    units = units_of(booking) if move is not _NO_MOVE else {}
+    units = units_of(booking) if move is not NO_MOVE else {}
     after = _levels_after(
         entry, sale, {item: tuple(n * m for m in move) for item, n in units.items()}
     )
     total = sum(units.values())
-    counted = _customer_after(sequence, sale, booking.customer_id, entry.type, total)
+    counted = _customer_after(sequence, sale, booking.customer_id, -move[0] * total)
 
     # All is checked: from here on nothing fails.
     sale.levels.update(after)
@@ -119,85 +97,60 @@ def _advance_booking(state: PartitionState, entry: Entry, booking: Booking) -> N
         state.records[record[0]] = record[1]
 
 
-def _check_held(sequence: int, sale: SaleState, booking: Booking) -> None:
+def stock_left(sale: SaleState, booking: Booking) -> bool:
+    """Whether all units of a booking are available."""
+    return all(
+        item_id in sale.levels and sale.levels[item_id].available >= units
+        for item_id, units in units_of(booking).items()
+    )
+
+
+def _check_held(entry: Entry, sale: SaleState, booking: Booking) -> None:
     prices = {item.item_id: item.unit_price for item in sale.definition.items}
     fresh = (
         booking.version == 1
+        and booking.status is Status.PENDING
+        and booking.payment is None
         and booking.cancel_reason is None
         and not booking.extended
-        and booking.created_ms == booking.updated_ms
+        and booking.created_ms == booking.updated_ms == entry.at_ms
         and booking.hold_expires_ms == booking.created_ms + sale.definition.hold_ms
         and booking.currency == sale.definition.currency
         and booking.amount == sum(line.amount for line in booking.lines)
         and all(prices.get(line.item_id) == line.unit_price for line in booking.lines)
     )
     if not fresh:
-        raise Disagreement(sequence, f"booking {booking.booking_id} is not a new hold of its sale")
-
-
-def _check_change(entry: Entry, before: Booking, after: Booking) -> None:
-    """Compare a booking's entry with the booking before it: only what its type moves may differ."""
-    sequence = entry.sequence
-    if after.version != before.version + 1:
-        raise Disagreement(sequence, f"version {after.version} follows {before.version}")
-    if before.status not in _FROM[entry.type]:
-        raise Disagreement(sequence, f"{entry.type} of a booking that is {before.status}")
-    expected = replace(
-        before, version=after.version, status=after.status, updated_ms=after.updated_ms
-    )
-    match entry.type:
-        case "extended":
-            if before.extended or after.hold_expires_ms < before.hold_expires_ms:
-                raise Disagreement(sequence, f"{before.booking_id} extended twice, or shortened")
-            expected = replace(expected, extended=True, hold_expires_ms=after.hold_expires_ms)
-        case "expired":
-            if before.hold_expires_ms > entry.at_ms:
-                raise Disagreement(sequence, f"{before.booking_id} expired before its deadline")
-            expected = replace(expected, cancel_reason=CancelReason.EXPIRED)
-        case "cancelled":
-            if after.cancel_reason in (None, CancelReason.EXPIRED):
-                raise Disagreement(sequence, f"{before.booking_id} is cancelled without a reason")
-            expected = replace(expected, cancel_reason=after.cancel_reason)
-    if entry.type in ("extended", "confirmed") and before.hold_expires_ms <= entry.at_ms:
-        raise Disagreement(sequence, f"{before.booking_id} is {entry.type} after its deadline")
-    if after != expected:
         raise Disagreement(
-            sequence, f"{entry.type} changed more of {before.booking_id} than it may"
+            entry.sequence, f"booking {booking.booking_id} is not a new hold of its sale"
         )
 
 
-def _move(kind: str, before: Booking) -> tuple[int, int, int]:
-    if kind == "confirmed":
-        return _SELL
-    if kind in ("cancelled", "expired"):
-        return _RELEASE if before.status is Status.PENDING else _TAKE_BACK
-    return _NO_MOVE
-
-
 def _record(entry: Entry, booking: Booking) -> tuple[RecordName, Record] | None:
-    if entry.type not in ("held", "confirmed"):
+    """The idempotency record that an entry leaves: of a hold, or of a payment's final answer."""
+    kind, payment = entry.type, booking.payment
+    if kind in _FINAL and payment:
+        operation, key, fingerprint = "pay", payment.key, payment.fingerprint
+    elif kind == "held" or (kind == "confirmed" and not payment):
+        if entry.key is None or entry.fingerprint is None:
+            raise Disagreement(entry.sequence, f"{kind} without its idempotency key")
+        operation, key, fingerprint = (
+            "hold" if kind == "held" else "pay",
+            entry.key,
+            entry.fingerprint,
+        )
+    else:
         return None
-    if entry.key is None or entry.fingerprint is None:
-        raise Disagreement(entry.sequence, f"{entry.type} without its idempotency key")
-    operation, scope_id = (
-        ("hold", booking.sale_id) if entry.type == "held" else ("pay", booking.booking_id)
-    )
-    name = (operation, scope_id, entry.key, booking.customer_id)
-    return name, Record(entry.fingerprint, booking, entry.at_ms)
+    scope_id = booking.sale_id if operation == "hold" else booking.booking_id
+    name = (operation, scope_id, key, booking.customer_id)
+    return name, Record(fingerprint, booking, entry.at_ms)
 
 
-def _customer_after(sequence: int, sale: SaleState, customer_id: str, kind: str, total: int) -> int:
+def _customer_after(sequence: int, sale: SaleState, customer_id: str, more: int) -> int:
     """Units that the customer has after the entry."""
     counted = sale.customers.get(customer_id, 0)
-    if kind == "held":
-        return counted + total
-    if kind in ("cancelled", "expired"):
-        if counted < total:
-            raise Disagreement(
-                sequence, f"{customer_id} gives back {total} units and has {counted}"
-            )
-        return counted - total
-    return counted
+    if counted + more < 0:
+        raise Disagreement(sequence, f"{customer_id} gives back {-more} units and has {counted}")
+    return counted + more
 
 
 def _levels_after(
@@ -211,7 +164,7 @@ def _levels_after(
     after: dict[str, Levels] = {}
     for delta, told in zip(entry.deltas, entry.levels, strict=False):
         was = sale.levels.get(delta.item_id) if sale else None
-        available, held, sold = (was.available, was.held, was.sold) if was else _NO_MOVE
+        available, held, sold = (was.available, was.held, was.sold) if was else NO_MOVE
         if (
             told.item_id != delta.item_id
             or told.available != available + delta.available

@@ -9,23 +9,27 @@ The new state is what `advance` makes of the entries: what is decided here obeys
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 
 from engine.model.apply import units_of
+from engine.model.decide_payments import decide_payment
 from engine.model.operations import (
     Cancel,
     Complete,
-    Confirm,
+    ConfirmFree,
     Expire,
     Extend,
     Operation,
     PutSale,
     Reserve,
 )
-from engine.model.state import PartitionState, SaleState
+from engine.model.state import PartitionState, SaleState, is_paying
 from engine.model.take_back import choose_due, due_holds
-from engine.model.work import Decision, Work
+from engine.model.work import Decision, Work, over
 from engine.outcomes import Outcome
+from engine.payments.types import PaymentStatus, Step
 from engine.types import Booking, CancelReason, Levels, Line, Status, definition_json
 
 
@@ -41,21 +45,14 @@ def decide(state: PartitionState, operation: Operation, now_ms: int) -> Decision
             return _extend(work, operation)
         case Cancel():
             return _cancel(work, operation)
-        case Confirm():
-            return _confirm(work, operation)
+        case ConfirmFree():
+            return _confirm_free(work, operation)
         case Complete():
             return _complete(work, operation)
         case Expire():
             return _expire(work, operation)
-
-
-def _replay(work: Work, name: tuple[str, str, str, str], fingerprint: str) -> Decision | None:
-    record = work.state.records.get(name)
-    if record is None or not record.lives(work.now_ms):
-        return None
-    if record.fingerprint != fingerprint:
-        return work.answer(Outcome.IDEMPOTENCY_KEY_REUSED)
-    return work.answer(Outcome.REPLAYED, record.answer)
+        case _:
+            return decide_payment(work, operation)
 
 
 def _put_sale(work: Work, wanted: PutSale) -> Decision:
@@ -105,7 +102,7 @@ def _put_sale(work: Work, wanted: PutSale) -> Decision:
 def _reserve(work: Work, wanted: Reserve) -> Decision:
     state, now_ms, bounds = work.state, work.now_ms, wanted.bounds
     name = ("hold", wanted.sale_id, wanted.key, wanted.customer_id)
-    if replay := _replay(work, name, wanted.fingerprint):
+    if replay := work.replay(name, wanted.fingerprint):
         return replay
     if state.sequence - state.drained >= bounds.max_backlog_entries:
         return work.answer(Outcome.BACKLOG_FULL)
@@ -179,22 +176,14 @@ def _make_room(
     return None
 
 
-def _over(booking: Booking) -> Outcome:
-    """Why a booking that is no live hold cannot be treated as one."""
-    expired = booking.status is Status.PENDING or booking.cancel_reason is CancelReason.EXPIRED
-    return Outcome.HOLD_EXPIRED if expired else Outcome.INVALID_STATE
-
-
-def _is_live(work: Work, booking: Booking) -> bool:
-    return booking.status is Status.PENDING and booking.hold_expires_ms > work.now_ms
-
-
 def _extend(work: Work, wanted: Extend) -> Decision:
     booking = work.find(wanted.booking_id, wanted.customer_id)
     if booking is None:
         return work.answer(Outcome.ABSENT)
-    if not _is_live(work, booking):
-        return work.answer(_over(booking), booking)
+    if not work.is_live(booking):
+        return work.answer(over(booking), booking)
+    if is_paying(booking):
+        return work.answer(Outcome.INVALID_STATE, booking)
     if booking.extended:
         return work.answer(Outcome.UNCHANGED, booking)
     definition = work.state.sales[booking.sale_id].definition
@@ -214,21 +203,25 @@ def _cancel(work: Work, wanted: Cancel) -> Decision:
         return work.answer(Outcome.UNCHANGED, booking)
     if booking.status is Status.COMPLETED:
         return work.answer(Outcome.INVALID_STATE, booking)
-    due = booking.status is Status.PENDING and not _is_live(work, booking)
-    return work.answer(
-        Outcome.CANCELLED, work.end(booking, CancelReason.EXPIRED if due else wanted.reason)
-    )
+    due = booking.status is Status.PENDING and work.state.deadline_ms(booking) <= work.now_ms
+    payment: dict[str, Any] = {}
+    if booking.payment and booking.payment.status is PaymentStatus.CAPTURED:
+        payment = {"status": PaymentStatus.REFUNDING, "step": Step.REFUND}
+    elif booking.payment and booking.payment.step is Step.CAPTURE:
+        payment = {"status": PaymentStatus.AUTHORIZED, "step": Step.VOID}
+    reason = CancelReason.EXPIRED if due else wanted.reason
+    return work.answer(Outcome.CANCELLED, work.end(booking, reason, **payment))
 
 
-def _confirm(work: Work, wanted: Confirm) -> Decision:
+def _confirm_free(work: Work, wanted: ConfirmFree) -> Decision:
     name = ("pay", wanted.booking_id, wanted.key, wanted.customer_id)
-    if replay := _replay(work, name, wanted.fingerprint):
+    if replay := work.replay(name, wanted.fingerprint):
         return replay
     booking = work.find(wanted.booking_id, wanted.customer_id)
     if booking is None:
         return work.answer(Outcome.ABSENT)
-    if not _is_live(work, booking):
-        return work.answer(_over(booking), booking)
+    if not work.is_live(booking):
+        return work.answer(over(booking), booking)
     if booking.amount > 0:
         return work.answer(Outcome.PAYMENT_REQUIRED, booking)
     confirmed = work.changed(booking, status=Status.CONFIRMED)
@@ -243,7 +236,8 @@ def _complete(work: Work, wanted: Complete) -> Decision:
         return work.answer(Outcome.ABSENT)
     if booking.status is Status.COMPLETED:
         return work.answer(Outcome.UNCHANGED, booking)
-    if booking.status is not Status.CONFIRMED:
+    paid = booking.payment and booking.payment.status is PaymentStatus.CAPTURED
+    if booking.status is not Status.CONFIRMED or (booking.amount > 0 and not paid):
         return work.answer(Outcome.INVALID_STATE, booking)
     completed = work.changed(booking, status=Status.COMPLETED)
     work.append("completed", completed, None)

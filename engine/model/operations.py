@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine import limits
+from engine.model.payment_operations import PaymentOperation
 from engine.types import CancelReason, LineRequest, SaleDefinition
 
 
@@ -58,8 +59,8 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class Confirm:
-    """`confirm`: turn a hold whose total is 0 into a sale."""
+class ConfirmFree:
+    """`confirm_free`: turn a hold whose total is 0 into a sale."""
 
     booking_id: str
     customer_id: str
@@ -82,4 +83,4 @@ class Expire:
     limit: int = limits.MAX_EXPIRED_PER_CALL
 
 
-Operation = PutSale | Reserve | Extend | Cancel | Confirm | Complete | Expire
+Operation = PutSale | Reserve | Extend | Cancel | ConfirmFree | Complete | Expire | PaymentOperation

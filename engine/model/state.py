@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.errors import HoldfastError
 from engine.limits import IDEMPOTENCY_TTL_MS
+from engine.payments.types import Step
 from engine.types import Booking, Levels, SaleDefinition
 
 RecordName = tuple[str, str, str, str]
@@ -33,6 +34,11 @@ class Record:
     def lives(self, now_ms: int) -> bool:
         """Whether it is still kept; counted from the change, whatever happened to the booking."""
         return now_ms < self.at_ms + IDEMPOTENCY_TTL_MS
+
+
+def is_paying(booking: Booking) -> bool:
+    """Whether something is asked of the gateway for the booking."""
+    return booking.payment is not None and booking.payment.step is not Step.NONE
 
 
 @dataclass(slots=True)
@@ -74,7 +80,8 @@ class PartitionState:
     """Everything that a partition's journal tells, up to and with entry `sequence`.
 
     Bookings that Redis has evicted, and records that have run out, are still in it. `drained` is
-    the cursor that PostgreSQL last told; the journal does not carry it.
+    the cursor that PostgreSQL last told, `graces` by how much longer bookings live under payment,
+    `leases` who may speak to the gateway about them; the journal does not carry these.
     """
 
     sequence: int = 0
@@ -83,6 +90,13 @@ class PartitionState:
     bookings: dict[str, Booking] = field(default_factory=dict)
     records: dict[RecordName, Record] = field(default_factory=dict)
     drained: int = field(default=0, compare=False)
+    graces: dict[str, int] = field(default_factory=dict, compare=False)
+    leases: dict[str, str] = field(default_factory=dict, compare=False)
+
+    def deadline_ms(self, booking: Booking) -> int:
+        """When a hold ends: later by its grace while its payment is open."""
+        grace_ms = self.graces.get(booking.booking_id, 0) if is_paying(booking) else 0
+        return booking.hold_expires_ms + grace_ms
 
     def copy(self) -> PartitionState:
         """An independent copy. Costs as much as the state is large."""
@@ -93,4 +107,6 @@ class PartitionState:
             dict(self.bookings),
             dict(self.records),
             self.drained,
+            dict(self.graces),
+            dict(self.leases),
         )

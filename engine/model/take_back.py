@@ -27,9 +27,9 @@ def due_holds(state: PartitionState, sale_id: str, now_ms: int) -> list[Booking]
         for booking in state.bookings.values()
         if booking.sale_id == sale_id
         and booking.status is Status.PENDING
-        and booking.hold_expires_ms <= now_ms
+        and state.deadline_ms(booking) <= now_ms
     ]
-    return sorted(due, key=lambda booking: (booking.hold_expires_ms, booking.booking_id))
+    return sorted(due, key=lambda booking: (state.deadline_ms(booking), booking.booking_id))
 
 
 def choose_due(

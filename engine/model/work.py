@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.journal import Entry
 from engine.model.apply import advance, units_of
-from engine.model.state import PartitionState
+from engine.model.state import PartitionState, RecordName
 from engine.outcomes import Outcome
 from engine.types import Booking, CancelReason, Levels, Status
 
@@ -85,17 +86,37 @@ class Work:
         advance(self.state, entry)
         self.entries.append(entry)
 
-    def changed(self, booking: Booking, **fields: Any) -> Booking:
-        """The next version of a booking."""
+    def changed(
+        self, booking: Booking, paying: Mapping[str, Any] | None = None, **fields: Any
+    ) -> Booking:
+        """The next version of a booking, and of its payment."""
+        if paying:
+            assert booking.payment
+            fields["payment"] = replace(booking.payment, **paying)
         return replace(booking, version=booking.version + 1, updated_ms=self.now_ms, **fields)
 
-    def end(self, booking: Booking, reason: CancelReason) -> Booking:
-        """Cancel a booking and give its units back."""
+    def end(
+        self, booking: Booking, reason: CancelReason, kind: str = "", **payment: Any
+    ) -> Booking:
+        """Cancel a booking and give its units back; `payment` is what changes of its payment."""
         side = "held" if booking.status is Status.PENDING else "sold"
-        ended = self.changed(booking, status=Status.CANCELLED, cancel_reason=reason)
-        kind = "expired" if reason is CancelReason.EXPIRED else "cancelled"
-        self.append(kind, ended, (side, "available"))
+        ended = self.changed(booking, payment, status=Status.CANCELLED, cancel_reason=reason)
+        otherwise = "expired" if reason is CancelReason.EXPIRED else "cancelled"
+        self.append(kind or otherwise, ended, (side, "available"))
         return ended
+
+    def replay(self, name: RecordName, fingerprint: str) -> Decision | None:
+        """The first answer to a request that came before; None where it is new."""
+        record = self.state.records.get(name)
+        if record is None or not record.lives(self.now_ms):
+            return None
+        if record.fingerprint != fingerprint:
+            return self.answer(Outcome.IDEMPOTENCY_KEY_REUSED)
+        return self.answer(Outcome.REPLAYED, record.answer)
+
+    def is_live(self, booking: Booking) -> bool:
+        """Whether it is a hold before its own deadline."""
+        return booking.status is Status.PENDING and booking.hold_expires_ms > self.now_ms
 
     def find(self, booking_id: str, customer_id: str) -> Booking | None:
         """A booking, unless it is another customer's."""
@@ -107,3 +128,9 @@ class Work:
     def answer(self, outcome: Outcome, booking: Booking | None = None, **more: Any) -> Decision:
         """The decision, with all that was written."""
         return Decision(outcome, self.state, tuple(self.entries), booking, **more)
+
+
+def over(booking: Booking) -> Outcome:
+    """Why a booking that is no live hold cannot be treated as one."""
+    expired = booking.status is Status.PENDING or booking.cancel_reason is CancelReason.EXPIRED
+    return Outcome.HOLD_EXPIRED if expired else Outcome.INVALID_STATE

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engine.errors import SettingsError
+from engine.payments.limits import PAYMENT_GRACE_MS, PAYMENT_STUCK_MS
 
 _PREFIX: Final = "HOLDFAST_"
 STRIPE_API_BASE: Final = "https://api.stripe.com"
@@ -44,6 +45,10 @@ class PaymentSettings(BaseSettings):
     without, the `client_secret` that Stripe's script needs."""
     gateway_timeout_ms: int = Field(10_000, ge=100, le=80_000)
     """Longest wait for one answer of the gateway."""
+    payment_grace_ms: int = Field(PAYMENT_GRACE_MS, ge=1_000, le=24 * 3600 * 1000)
+    """How much longer than its deadline a hold lives while its payment is open."""
+    payment_stuck_ms: int = Field(PAYMENT_STUCK_MS, ge=1_000, le=24 * 3600 * 1000)
+    """Age from which an open payment is shown as stuck."""
     pay_deadline_ms: int = Field(10_000, ge=0, le=60_000)
     """How long a pay request waits before it answers 202."""
 

@@ -6,11 +6,14 @@ local function read_booking(booking_id)
   end
   local booking = {booking_id = booking_id}
   for i = 1, #flat, 2 do
-    booking[flat[i]] = flat[i + 1]
+    -- Empty text is how a field that is gone is kept.
+    booking[flat[i]] = flat[i + 1] ~= '' and flat[i + 1] or nil
   end
   for _, field in ipairs({'version', 'amount', 'hold_expires_ms', 'created_ms', 'updated_ms',
-      'extended', 'sequence'}) do
+      'extended', 'sequence', 'deadline_ms', 'payment_attempt', 'payment_begun_ms'}) do
     booking[field] = tonumber(booking[field])
   end
+  -- A hold from before there were payments has no other deadline.
+  booking.deadline_ms = booking.deadline_ms or booking.hold_expires_ms
   return booking
 end

@@ -31,6 +31,9 @@ OPERATIONS = {
     ("post", "/v1/bookings/{booking_id}/extend"),
     ("post", "/v1/bookings/{booking_id}/cancel"),
     ("post", "/v1/bookings/{booking_id}/complete"),
+    ("post", "/v1/bookings/{booking_id}/refund"),
+    ("post", "/v1/webhooks/{gateway}"),
+    ("get", "/v1/ops/payments/stuck"),
 }
 
 
@@ -51,11 +54,13 @@ def test_the_run_file_names_everything_and_is_its_owners_alone(system: System) -
     pids = run["pids"]
     assert pids.keys() == {"up", "redis", "postgres", "api", "worker", "gateway"}
     assert len(set(pids["api"])) == 2
-    processes = [pids["up"], pids["redis"], pids["postgres"], *pids["api"], *pids["worker"]]
+    servers = [pids["redis"], pids["postgres"], pids["gateway"]]
+    processes = [pids["up"], *servers, *pids["api"], *pids["worker"]]
     assert all(is_alive(pid) for pid in processes)
     assert re.fullmatch(r"http://127\.0\.0\.1:[0-9]+", run["url"])
     for url in (run["redis_url"], run["database_url"]):
         assert re.search(r":[^:@/]{16,}@127\.0\.0\.1:", url), "a password, on loopback"
+    assert re.fullmatch(r"http://[^:@/]{16,}@127\.0\.0\.1:[0-9]+", run["gateway_url"]), "a key"
 
 
 async def test_each_api_process_serves_alone_while_the_other_hangs(

@@ -20,7 +20,9 @@ from starlette.applications import Starlette
 
 from api.app import create_app
 from engine.errors import HoldfastError
+from engine.payments.settings import PaymentSettings
 from tests.helpers.contract import Contract
+from tests.helpers.gateways import payment_settings
 from tests.helpers.identity import AUDIENCE, ISSUER, Identity
 from tests.helpers.stage import Stage, stage, stage_settings
 
@@ -143,9 +145,17 @@ class Api:
 
 @asynccontextmanager
 async def open_api(
-    redis_url: str, database_url: str, directory: Path, **more: str
+    redis_url: str,
+    database_url: str,
+    directory: Path,
+    *,
+    payments: PaymentSettings | None = None,
+    **more: Any,
 ) -> AsyncIterator[Api]:
-    """Tables, partitions, an identity service, the application in its lifespan, a drain."""
+    """Tables, partitions, an identity service, the application in its lifespan, a drain.
+
+    Without `payments` it has a gateway that never answers, for tests that pay nothing.
+    """
     identity = Identity(directory / "jwks.json")
     more.setdefault("partitions", "4")
     settings = stage_settings(
@@ -157,7 +167,7 @@ async def open_api(
         **more,
     )
     async with stage(settings) as on:
-        app = create_app(settings)
+        app = create_app(settings, payments or payment_settings())
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:

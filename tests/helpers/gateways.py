@@ -23,6 +23,8 @@ from tests.helpers.servers import RunningServer, clean_environment, holdfast
 API_KEY: Final = "sk_test_simulator"
 WEBHOOK_SECRET: Final = "whsec_for_tests_only"
 BOOKING: Final = "00f01JDC6W2Q9R0S1T2V3W4X5Y6Z7"
+NOWHERE: Final = "http://127.0.0.1:1"
+"""The address of a gateway for those who never pay."""
 
 # As `localstripe` itself, but on loopback alone, and without a pickle of its state in /tmp.
 _LOCALSTRIPE: Final = """
@@ -101,7 +103,7 @@ class LocalStripe(RunningServer):
         super().__init__(process.Server(launch, url, lambda: _answers("", port)))
 
 
-def payment_settings(api_base: str, **changes: Any) -> PaymentSettings:
+def payment_settings(api_base: str = NOWHERE, **changes: Any) -> PaymentSettings:
     """Settings that reach a gateway on this host."""
     terms: dict[str, Any] = {
         "stripe_api_key": API_KEY,
@@ -110,6 +112,20 @@ def payment_settings(api_base: str, **changes: Any) -> PaymentSettings:
         **changes,
     }
     return PaymentSettings(_env_file=None, **terms)
+
+
+def payment_variables(settings: PaymentSettings) -> dict[str, str]:
+    """The same for a process of its own."""
+    secrets = (secret.get_secret_value() for secret in settings.stripe_webhook_secret)
+    return {
+        "HOLDFAST_GATEWAY": settings.gateway,
+        "HOLDFAST_STRIPE_API_BASE": settings.stripe_api_base,
+        "HOLDFAST_STRIPE_API_KEY": settings.stripe_api_key.get_secret_value(),
+        "HOLDFAST_STRIPE_WEBHOOK_SECRET": ",".join(secrets),
+        "HOLDFAST_GATEWAY_TIMEOUT_MS": str(settings.gateway_timeout_ms),
+        "HOLDFAST_PAYMENT_GRACE_MS": str(settings.payment_grace_ms),
+        "HOLDFAST_PAY_DEADLINE_MS": str(settings.pay_deadline_ms),
+    }
 
 
 @contextlib.asynccontextmanager

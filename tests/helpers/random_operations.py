@@ -10,17 +10,30 @@ from typing import Final, TypeVar
 
 from engine.limits import MAX_INTEGER
 from engine.model import (
+    BeginPayment,
     Bounds,
     Cancel,
+    CaptureFailed,
+    ClaimPayment,
     Complete,
     Confirm,
+    ConfirmFree,
     Expire,
     Extend,
     Operation,
     PartitionState,
+    PaymentFailed,
+    PaymentUnknown,
     PutSale,
+    RecordCapture,
+    Refund,
+    Refunded,
+    RequireAction,
     Reserve,
+    Voided,
+    is_paying,
 )
+from engine.payments.types import Step
 from engine.types import CancelReason, ItemDefinition, LineRequest, SaleDefinition, Status
 
 _T = TypeVar("_T")
@@ -29,6 +42,8 @@ SALES: Final = ("gig", "fair")
 CUSTOMERS: Final = ("ann", "bob", "cat")
 ITEMS: Final = ("A", "B", "C", "D")
 _REASONS: Final = (CancelReason.CUSTOMER, CancelReason.OPERATOR, CancelReason.PAYMENT_FAILED)
+
+_ACTION: Final = '{"type":"redirect","url":"https://example.com/3ds"}'
 
 
 class RandomOperations:
@@ -48,13 +63,20 @@ class RandomOperations:
         self._count += 1
         if self._sent and self._chance(8):
             return self._random.choice(self._sent[-30:])
-        kinds = (self._put, *[self._reserve] * 9, self._cancel, *[self._extend] * 2)
-        kind = self._random.choice((*kinds, *[self._confirm] * 3, self._complete, self._expire))
+        kinds = (*[self._put] * 2, *[self._reserve] * 9, *[self._cancel] * 2, *[self._extend] * 4)
+        kinds = (*kinds, *[self._confirm] * 3, *[self._complete] * 3, self._expire, self._refund)
+        kind = self._random.choice((*kinds, *[self._begin] * 5, *[self._gateway] * 12))
         if not state.sales:
             kind = self._put
         operation = kind(state, now_ms)
         self._sent.append(operation)
         return operation
+
+    def lease_that_ends(self, state: PartitionState) -> str | None:
+        """A booking whose lease runs out now, sometimes."""
+        return (
+            self._random.choice(sorted(state.leases)) if state.leases and self._chance(15) else None
+        )
 
     def _chance(self, one_in: int) -> bool:
         return self._random.randrange(one_in) == 0
@@ -82,7 +104,7 @@ class RandomOperations:
     def _edited(self, old: SaleDefinition, now_ms: int) -> SaleDefinition:
         items = list(old.items)
         at = self._random.randrange(len(items))
-        match self._random.randrange(8):
+        match self._random.randrange(12):
             case 0:
                 return old
             case 1 if len(items) > 1:
@@ -96,17 +118,17 @@ class RandomOperations:
                 return replace(old, currency=self._random.choice(("USD", "EUR")))
             case 4:
                 return replace(old, max_units_per_customer=self._random.choice((0, 3, 9)))
-            case 5:
-                closes_ms = self._random.choice((0, 0, now_ms - 1, now_ms, now_ms + 20_000))
+            case 5 | 8 | 9:
+                closes_ms = self._random.choice((0, 0, 0, now_ms, *(now_ms + 500,) * 2))
                 return replace(old, closes_ms=closes_ms)
-            case 6:
+            case 6 | 10:
                 return replace(old, opens_ms=self._random.choice((0, 0, now_ms + 2_000)))
             case _:
                 items[at] = replace(items[at], capacity=self._random.randrange(12))
         return replace(old, items=tuple(items))
 
     def _item(self, item_id: str) -> ItemDefinition:
-        price = self._random.choice((0, 0, 0, 300, MAX_INTEGER // 2))
+        price = self._random.choice((0, 0, 300, 300, MAX_INTEGER // 2))
         cap = self._random.choice((0, 0, 3))
         return ItemDefinition(item_id, f"Item {item_id}", self._random.randrange(12), price, cap)
 
@@ -149,17 +171,81 @@ class RandomOperations:
         return Cancel(booking_id, self._random.choice(_REASONS), customer_id)
 
     def _extend(self, state: PartitionState, now_ms: int) -> Operation:
-        booking_id = self._booking(state, Status.PENDING)
+        holds = [
+            booking.booking_id
+            for booking in list(state.bookings.values())[-40:]
+            if booking.status is Status.PENDING
+            and booking.hold_expires_ms > now_ms
+            and 0 < state.sales[booking.sale_id].definition.closes_ms <= now_ms
+        ]
+        booking_id = self._any(holds, self._booking(state, Status.PENDING))
         return Extend(booking_id, self._owner(state, booking_id))
 
     def _confirm(self, state: PartitionState, now_ms: int) -> Operation:
         booking_id = self._booking(state, Status.PENDING)
-        fingerprint = "f" if not self._chance(20) else "g"
+        fingerprint = "f" if not self._chance(9) else "g"
         key = f"pay-{self._random.randrange(3)}"
-        return Confirm(booking_id, self._owner(state, booking_id), key, fingerprint)
+        return ConfirmFree(booking_id, self._owner(state, booking_id), key, fingerprint)
 
     def _complete(self, state: PartitionState, now_ms: int) -> Operation:
         return Complete(self._booking(state, Status.CONFIRMED))
 
     def _expire(self, state: PartitionState, now_ms: int) -> Operation:
         return Expire(self._any(tuple(state.sales), "nothing"), self._random.choice((1, 2, 64)))
+
+    def _refund(self, state: PartitionState, now_ms: int) -> Operation:
+        recent = list(state.bookings.values())[-60:]
+        captured = [b.booking_id for b in recent if b.payment and b.payment.capture_id]
+        return Refund(self._any(captured, self._booking(state, Status.CONFIRMED)))
+
+    def _begin(self, state: PartitionState, now_ms: int) -> Operation:
+        recent = list(state.bookings.values())[-40:]
+        unpaid = [b for b in recent if b.status is Status.PENDING and b.amount and not is_paying(b)]
+        chosen = [booking.booking_id for booking in unpaid]
+        booking_id = self._any(chosen, self._booking(state, Status.PENDING))
+        return BeginPayment(
+            booking_id,
+            self._owner(state, booking_id),
+            key=f"pay-{self._random.randrange(6)}",
+            fingerprint="f" if not self._chance(9) else "g",
+            owner=self._random.choice(("api", "worker")),
+            method=self._random.choice(("pm_card_visa", "pm_card_chargeDeclined")),
+            return_url=self._random.choice((None, "https://example.com/back")),
+            grace_ms=self._random.choice((0, 1_000, 20_000)),
+            max_attempts=self._random.choice((1, 2, 3)),
+        )
+
+    def _gateway(self, state: PartitionState, now_ms: int) -> Operation:
+        """What somebody records of a payment, mostly its owner of what was asked."""
+        paying = [b for b in list(state.bookings.values())[-60:] if is_paying(b)]
+        if not paying:
+            return self._begin(state, now_ms)
+        booking = self._random.choice(paying)
+        payment = booking.payment
+        assert payment
+        owner = state.leases.get(booking.booking_id)
+        name = booking.booking_id if not self._chance(9) else "b-unknown"
+        if (owner is None and not self._chance(6)) or self._chance(12):
+            return ClaimPayment(name, self._random.choice(("api", "worker")))
+        owner = self._any((owner or "api",), "nobody")
+        attempt = self._any((payment.attempt,), payment.attempt - 1)
+        step = self._random.choice(tuple(Step)[:4]) if self._chance(8) else payment.step
+        if self._chance(5):
+            return PaymentUnknown(name, owner, attempt, step, self._random.choice((0, 5_000)))
+        result = self._random.randrange(6)
+        gateway_id = f"{self._count}"
+        match step:
+            case Step.AUTHORIZE if result < 2:
+                return PaymentFailed(name, owner, attempt, "card_declined")
+            case Step.AUTHORIZE if result < 4:
+                return RequireAction(name, owner, attempt, f"pi_{gateway_id}", _ACTION)
+            case Step.AUTHORIZE:
+                return Confirm(name, owner, attempt, f"pi_{gateway_id}")
+            case Step.CAPTURE if result < 2:
+                return CaptureFailed(name, owner, attempt, "capture_expired")
+            case Step.VOID if result < 4:
+                return Voided(name, owner, attempt)
+            case Step.CAPTURE | Step.VOID:
+                return RecordCapture(name, owner, attempt, f"ch_{gateway_id}")
+            case _:
+                return Refunded(name, owner, attempt)

@@ -6,32 +6,28 @@ future is the time, to the millisecond, and stands still until the test moves it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 import redis
 
-from engine import limits
+from engine.archive import read_payment
 from engine.journal import Entry, parse_entry
 from engine.keys import HASH_FUNCTION, Keys
 from engine.model import (
-    Cancel,
-    Complete,
-    Confirm,
     Expire,
-    Extend,
     Operation,
     PartitionState,
-    PutSale,
     Record,
-    Reserve,
     SaleState,
     fold,
+    is_paying,
 )
 from engine.outcomes import Outcome
 from engine.scripts import load_script
-from engine.types import Booking, Levels, Status, definition_json, definition_of
+from engine.types import Booking, Levels, Status, definition_of
+from tests.helpers.script_calls import script_call
 
 START_MS: Final = 4_000_000_000_000
 """Where the tests' clock starts: in the year 2096."""
@@ -121,6 +117,17 @@ class ScriptedPartition:
             pipe.dump(name)
         return dict(zip(names, pipe.execute(), strict=True))
 
+    def books(self) -> dict[str, bytes | None]:
+        """What the partition holds, but for who speaks to gateways and when to look again."""
+        unjournaled = (self.key("payments"), self.key("lease", ""))
+        return {
+            name: found for name, found in self.dump().items() if not name.startswith(unjournaled)
+        }
+
+    def end_lease(self, booking_id: str) -> None:
+        """What time does to a lease."""
+        self.client.delete(self.key("lease", booking_id))
+
     def entries(self) -> list[Entry]:
         """The journal from its start."""
         found = self.client.xrange(self.key("journal"))
@@ -180,7 +187,24 @@ class ScriptedPartition:
             for item in sale.definition.items:
                 assert sale.levels[item.item_id].capacity == item.capacity
         self._check_deadlines(state)
+        self._check_payments(state)
         return state
+
+    def _check_payments(self, state: PartitionState) -> None:
+        """What is open is looked at by a worker some time, and nothing else is."""
+        paying = {b.booking_id for b in state.bookings.values() if is_paying(b)}
+        assert {name.decode() for name in self.client.zrange(self.key("payments"), 0, -1)} == paying
+        leases = [n for n in self.names() if n.startswith(self.key("lease", ""))]
+        assert {name.rpartition(":")[2] for name in leases} <= paying
+
+    def _deadline_ms(self, booking: Booking) -> int:
+        """When the hash says that a hold ends: later than its own deadline only under payment."""
+        found = int(self.client.hget(self.key("booking", booking.booking_id), "deadline_ms"))
+        if is_paying(booking):
+            assert found >= booking.hold_expires_ms
+        else:
+            assert found == booking.hold_expires_ms
+        return found
 
     def _check_deadlines(self, state: PartitionState) -> None:
         finished = {
@@ -190,7 +214,7 @@ class ScriptedPartition:
         due = dict(self.client.zrange(self.key("due"), 0, -1, withscores=True))
         for sale_id in state.sales:
             here = [b for b in state.bookings.values() if b.sale_id == sale_id]
-            holds = {b.booking_id: b.hold_expires_ms for b in here if b.status is Status.PENDING}
+            holds = {b.booking_id: self._deadline_ms(b) for b in here if b.status is Status.PENDING}
             found = self.client.zrange(self.key("deadlines", sale_id), 0, -1, withscores=True)
             assert {name.decode(): int(score) for name, score in found} == holds
             assert {b.booking_id for b in here} - holds.keys() <= finished.keys()
@@ -203,54 +227,5 @@ def booking_of(booking_id: str, fields: dict[str, str]) -> Booking:
     """Read a booking's hash."""
     numbers = ("version", "amount", "hold_expires_ms", "created_ms", "updated_ms", "extended")
     given: dict[str, Any] = {"cancel_reason": None, **fields, "booking_id": booking_id}
-    return Booking.from_fields(given | {name: int(fields[name]) for name in numbers})
-
-
-def script_call(operation: Operation) -> tuple[str, tuple[bytes | str | int, ...]]:
-    """The script of an operation, and its arguments after the fence's."""
-    match operation:
-        case PutSale(definition, name):
-            flat: list[str | int] = []
-            for item in definition.items:
-                flat += (item.item_id, item.capacity, item.unit_price, item.max_per_booking)
-            return "put_sale", (
-                definition.sale_id,
-                name,
-                definition_json(definition),
-                definition.opens_ms,
-                definition.closes_ms,
-                definition.hold_ms,
-                definition.max_units_per_customer,
-                definition.currency,
-                "",
-                *flat,
-            )
-        case Reserve(booking_id, sale_id, customer_id, lines, key, fingerprint, contact, bounds):
-            return "reserve", (
-                booking_id,
-                sale_id,
-                customer_id,
-                key,
-                fingerprint,
-                limits.IDEMPOTENCY_TTL_MS,
-                0,
-                0,
-                bounds.max_backlog_entries,
-                bounds.max_due_scanned,
-                bounds.max_taken,
-                bounds.max_amount,
-                b"ciphertext" if contact else b"",
-                "",
-                *(part for line in lines for part in (line.item_id, line.quantity)),
-            )
-        case Extend(booking_id, customer_id):
-            return "extend", (booking_id, customer_id, "")
-        case Cancel(booking_id, reason, customer_id):
-            return "cancel", (booking_id, customer_id, reason, "")
-        case Confirm(booking_id, customer_id, key, fingerprint):
-            ttl_ms = limits.IDEMPOTENCY_TTL_MS
-            return "confirm", (booking_id, customer_id, key, fingerprint, ttl_ms, "")
-        case Complete(booking_id):
-            return "complete", (booking_id, "")
-        case Expire(sale_id, limit):
-            return "expire", (sale_id, limit)
+    booking = Booking.from_fields(given | {name: int(fields[name]) for name in numbers})
+    return replace(booking, payment=read_payment(fields))

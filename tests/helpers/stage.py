@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet
 
 from engine.engine import Engine
 from engine.outcomes import Outcome
+from engine.payments.settings import PaymentSettings
 from engine.settings import EngineOptions, Settings, load_settings
 from engine.types import Booking, ItemDefinition, LineRequest, SaleDefinition
 from persistence.bootstrap import bootstrap
@@ -25,6 +26,7 @@ from persistence.drain import Drain
 from persistence.migrate import migrate
 from persistence.pool import Pool, create_pool
 from persistence.reads import Reads
+from tests.helpers.gateways import payment_settings, payment_variables
 from tests.helpers.servers import clean_environment, holdfast
 
 
@@ -146,10 +148,13 @@ async def eventually(
 class RunningWorker:
     """`holdfast worker` as a process of its own; what it logs goes into a file.
 
-    A context manager: stopped on leaving if it still runs.
+    A context manager: stopped on leaving if it still runs. Without `payments` it has a gateway
+    that never answers.
     """
 
-    def __init__(self, settings: Settings, log: Path) -> None:
+    def __init__(
+        self, settings: Settings, log: Path, payments: PaymentSettings | None = None
+    ) -> None:
         self.log = log
         environment = {
             "HOLDFAST_REDIS_URL": settings.redis_url,
@@ -161,6 +166,7 @@ class RunningWorker:
             "HOLDFAST_JWT_AUDIENCE": settings.jwt_audience,
             "HOLDFAST_PARTITIONS": str(settings.partitions),
             "HOLDFAST_FINISHED_RETENTION_MS": str(settings.finished_retention_ms),
+            **payment_variables(payments or payment_settings()),
         }
         with log.open("ab") as output:
             self.child = subprocess.Popen(

@@ -30,6 +30,7 @@ RIGHT_BODIES: dict[str, Any] = {
     "extend": {"customer_id": "ann"},
     "cancel": {"customer_id": "ann"},
     "complete": {},
+    "refund": {},
 }
 """A right body for each operation that takes one, with every field that it has."""
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.helpers.fault_proxy import FaultProxy
 from tests.helpers.gateways import API_KEY, LocalStripe, Simulator
+from tests.helpers.shop import CallingSimulator, Shop, open_shop
 
 
 @pytest.fixture
@@ -27,6 +28,23 @@ def shared_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simul
     server = Simulator(tmp_path_factory.mktemp("simulator"))
     with contextlib.closing(server):
         yield server
+
+
+@pytest.fixture(scope="session")
+def calling_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CallingSimulator]:
+    """The worker's simulator for the API's tests: each takes bookings of its own."""
+    server = CallingSimulator(tmp_path_factory.mktemp("simulator"))
+    with contextlib.closing(server):
+        yield server
+
+
+@pytest.fixture
+async def shop(
+    redis_url: str, database_url: str, tmp_path: Path, calling_simulator: CallingSimulator
+) -> AsyncIterator[Shop]:
+    """The API with that simulator behind a fault proxy."""
+    async with open_shop(redis_url, database_url, tmp_path, calling_simulator) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.helpers.api import ITEM, SALE, Api, hold_body, open_api
+from tests.helpers.shop import ASKS_BUYER, Shop
 
 ADMIN: dict[str, Any] = {"sub": "boss", "scope": "admin"}
 
@@ -25,7 +26,8 @@ async def api(redis_url: str, database_url: str, tmp_path: Path) -> AsyncIterato
         yield api
 
 
-async def test_every_call_of_the_document_answers_as_it_says(api: Api) -> None:
+async def test_every_call_of_the_document_answers_as_it_says(shop: Shop) -> None:
+    api = shop.api
     for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"):
         assert (await api.get(path, sub=None)).status_code == 200
     await api.ask("PUT", "/v1/sales/gig", {**SALE, "opens_at": "2026-01-01T00:00:00Z"}, **ADMIN)
@@ -45,6 +47,8 @@ async def test_every_call_of_the_document_answers_as_it_says(api: Api) -> None:
     assert (await api.post(f"{path}/extend")).status_code == 200
     assert (await api.post(f"{path}/pay", key=str(uuid.uuid4()))).status_code == 200
     assert (await api.post(f"{path}/complete", **ADMIN)).status_code == 200
+    await _pay(shop)
+    assert (await api.get("/v1/ops/payments/stuck", **ADMIN)).status_code == 200
     cancelled = await api.hold()
     assert (await api.post(f"/v1/bookings/{cancelled['id']}/cancel")).status_code == 200
     history = await api.get("/v1/sales/gig/items/A/history?limit=2", **ADMIN)
@@ -59,6 +63,20 @@ async def test_every_call_of_the_document_answers_as_it_says(api: Api) -> None:
         if status.startswith("2")
     }
     assert described <= api.contract.seen
+
+
+async def _pay(shop: Shop) -> None:
+    """Every success of a call about money."""
+    await shop.api.put_sale(items=[{**ITEM, "unit_price": 5}])
+    booking = await shop.hold()
+    waiting = await shop.pay(booking["id"], ASKS_BUYER)
+    assert waiting.status_code == 202
+    await shop.act(waiting.json())
+    await shop.told()
+    assert shop.webhook_of(booking["id"])[2].status_code == 200
+    await shop.work()
+    path = f"/v1/bookings/{booking['id']}/refund"
+    assert (await shop.api.post(path, **ADMIN)).status_code == 200
 
 
 async def test_what_a_get_answers_a_head_answers_too(api: Api) -> None:

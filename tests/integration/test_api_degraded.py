@@ -14,6 +14,7 @@ import redis
 from api.app import create_app
 from engine.errors import SettingsError
 from tests.helpers.api import Api, hold_body, open_api
+from tests.helpers.gateways import payment_settings
 from tests.helpers.servers import Postgres, Valkey
 from tests.helpers.stage import eventually, stage_settings
 
@@ -114,7 +115,7 @@ async def test_the_application_starts_while_both_servers_are_away(
         await first.put_sale()
         await asyncio.to_thread(valkey.kill)
         await asyncio.to_thread(postgres.kill)
-        app = create_app(first.stage.settings)
+        app = create_app(first.stage.settings, payment_settings())
         async with app.router.lifespan_context(app):
             second = first.over(app)
             assert (await second.get("/healthz", sub=None)).status_code == 200
@@ -178,7 +179,7 @@ async def test_without_the_identity_services_keys_no_booking_can_be_taken(
         elsewhere = stage_settings(
             redis_url, database_url, partitions="4", jwks_url=(tmp_path / "none.json").as_uri()
         )
-        app = create_app(elsewhere)
+        app = create_app(elsewhere, payment_settings())
         async with app.router.lifespan_context(app):
             second = api.over(app)
             answer = await second.post("/v1/bookings", hold_body(), key=key())
@@ -192,7 +193,7 @@ async def test_a_server_that_is_too_weak_ends_the_start_by_name(
 ) -> None:
     with redis.Redis.from_url(valkey.url) as client:
         client.config_set("appendfsync", "everysec")
-    app = create_app(stage_settings(valkey.url, database_url))
+    app = create_app(stage_settings(valkey.url, database_url), payment_settings())
     with pytest.raises(SettingsError, match="HOLDFAST_DURABILITY"):
         async with app.router.lifespan_context(app):
             pass

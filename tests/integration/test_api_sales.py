@@ -135,7 +135,7 @@ async def test_availability_is_open_and_always_adds_up(api: Api) -> None:
 async def test_availability_is_shared_for_its_age_and_fresh_is_fresh(
     redis_url: str, database_url: str, tmp_path: Path
 ) -> None:
-    settings = {"availability_staleness_ms": "60000"}
+    settings: dict[str, Any] = {"availability_staleness_ms": "60000"}
     async with open_api(redis_url, database_url, tmp_path, **settings) as api:
         await api.put_sale()
         path = "/v1/sales/gig/availability"
@@ -150,7 +150,7 @@ async def test_availability_is_shared_for_its_age_and_fresh_is_fresh(
 async def test_a_setting_closes_availability_to_those_without_a_token(
     redis_url: str, database_url: str, tmp_path: Path
 ) -> None:
-    settings = {"availability_public": "false"}
+    settings: dict[str, Any] = {"availability_public": "false"}
     async with open_api(redis_url, database_url, tmp_path, **settings) as api:
         await api.put_sale()
         path = "/v1/sales/gig/availability"

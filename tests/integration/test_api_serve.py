@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tests.helpers.api import Api, hold_body, open_api
+from tests.helpers.gateways import payment_settings, payment_variables
 from tests.helpers.servers import clean_environment
 from tests.helpers.stage import eventually
 
@@ -108,6 +109,7 @@ async def processes(
             "HOLDFAST_JWT_AUDIENCE": settings.jwt_audience,
             "HOLDFAST_PARTITIONS": str(settings.partitions),
             "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"),
+            **payment_variables(payment_settings()),
         }
         running = Processes(api, tmp_path, environment, listening)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -64,8 +65,8 @@ def test_the_run_file_says_where_everything_is(system: System) -> None:
     }
     assert system.child
     assert run["pids"]["up"] == system.child.pid
-    assert run["gateway_url"] is None
-    assert run["pids"]["gateway"] is None
+    assert re.fullmatch(r"http://sk_test_[0-9a-f]{48}@127\.0\.0\.1:[0-9]+", run["gateway_url"])
+    assert is_alive(run["pids"]["gateway"])
     assert len(run["pids"]["worker"]) == 1
     assert all(is_alive(pid) for pid in everybody(run["pids"]))
     for part, program in (("redis", "valkey-server"), ("postgres", "postgres")):
@@ -81,8 +82,10 @@ def test_the_demonstrations_sale_has_an_item_that_costs_nothing(system: System) 
 def test_what_up_prints_names_the_api_and_no_password(system: System) -> None:
     printed = system.output.read_text()
     assert system.url in printed
-    password = system.run["redis_url"].split(":")[2].split("@")[0]
-    assert password not in printed
+    for url in ("redis_url", "database_url", "gateway_url"):
+        secret = system.run[url].split("@")[0].rpartition("/")[2].rpartition(":")[2]
+        assert len(secret) > 16
+        assert secret not in printed, url
 
 
 def test_a_token_of_the_command_line_is_let_in(system: System) -> None:
@@ -132,6 +135,10 @@ def test_a_port_that_is_taken_is_refused(system: System, tmp_path: Path) -> None
         ("HOLDFAST_REDIS_URL", "http://here"),
         ("HOLDFAST_DATABASE_URL", "mysql://here"),
         ("HOLDFAST_VALKEY_SERVER", "/nowhere"),
+        ("HOLDFAST_GATEWAY", "cash"),
+        ("HOLDFAST_PAY_DEADLINE_MS", "soon"),
+        ("HOLDFAST_STRIPE_API_KEY", "sk_live_1"),
+        ("HOLDFAST_SIMULATOR_ERROR_RATE", "2"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name_before_anything_starts(
@@ -190,7 +197,7 @@ def test_stopped_and_started_again_it_has_all_its_data(tmp_path: Path) -> None:
 def test_whatever_dies_is_started_again_and_the_run_file_says_so(tmp_path: Path) -> None:
     with System(tmp_path / "data", "--demo-sale") as running:
         assert hold(running).status_code == 201
-        for part in ("redis", "postgres", "api", "worker"):
+        for part in ("redis", "postgres", "api", "worker", "gateway"):
             before = running.pids[part]
             os.kill(before[0] if isinstance(before, list) else before, signal.SIGKILL)
             wait_for(

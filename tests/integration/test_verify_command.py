@@ -52,7 +52,7 @@ async def test_the_exit_code_and_the_lines_say_whether_the_books_agree(
     books: Books, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await verify.verify(books.stage.settings, as_json=False) == 0
-    assert capsys.readouterr().out == "equal: 4 bookings, 9 journal entries\n"
+    assert capsys.readouterr().out == "equal: 4 bookings, 0 payments, 9 journal entries\n"
     await books.redis.hincrby(books.key("stock", SALE), "seat:available", 1)
     assert await verify.verify(books.stage.settings, as_json=True) == 1
     printed = json.loads(capsys.readouterr().out)
@@ -62,4 +62,4 @@ async def test_the_exit_code_and_the_lines_say_whether_the_books_agree(
     assert await verify.verify(books.stage.settings, as_json=False) == 1
     first, last = capsys.readouterr().out.splitlines()
     assert first == printed["differences"][0]
-    assert last == "different in 1 places: 4 bookings, 9 journal entries"
+    assert last == "different in 1 places: 4 bookings, 0 payments, 9 journal entries"

@@ -9,22 +9,51 @@ from __future__ import annotations
 from typing import Final
 
 from engine.limits import TOMBSTONE_TTL_MS
-from engine.model import Cancel, Complete, Confirm, Expire, Extend, Operation
+from engine.model import (
+    BeginPayment,
+    Cancel,
+    CaptureFailed,
+    ClaimPayment,
+    Complete,
+    Confirm,
+    ConfirmFree,
+    Expire,
+    Extend,
+    Operation,
+    PaymentFailed,
+    PaymentUnknown,
+    RecordCapture,
+    Refund,
+    Refunded,
+    RequireAction,
+    Voided,
+)
 from engine.outcomes import Outcome
+from engine.payments.types import Step
 from engine.types import CancelReason
-from tests.helpers.scripted import START_MS, ScriptedPartition, script_call
+from tests.helpers.script_calls import script_call
+from tests.helpers.scripted import START_MS, ScriptedPartition
 from tests.stories.story import HOLD_MS, hold, put, sale
 
 NOW_MS: Final = START_MS + HOLD_MS
 EVICTED: Final = "b-evicted"
+
+AUTHORIZING: Final = "b-authorizing"
+CAPTURING: Final = "b-capturing"
+CAPTURED: Final = "b-captured"
+VOIDING: Final = "b-voiding"
+REFUNDING: Final = "b-refunding"
 
 Call = tuple[str, tuple[bytes | str | int, ...], Outcome]
 """A script, its arguments after the fence's, and its outcome on a furnished partition."""
 
 
 def furnish(partition: ScriptedPartition) -> None:
-    """A sale with a due hold, a live one, a confirmed one, a cancelled one, and an evicted one."""
-    partition.perform(put(sale("A:20:0 B:5:300")))
+    """A sale with a due hold, a live one, a confirmed one, a cancelled one, and an evicted one.
+
+    And bookings of which each has a payment at another step, all owned by `api`.
+    """
+    partition.perform(put(sale("A:20:0 B:15:300")))
     partition.perform(hold(EVICTED, "A:1", "ann"))
     partition.perform(Cancel(EVICTED, CancelReason.CUSTOMER))
     partition.raw("evict", 3, 0, 10, TOMBSTONE_TTL_MS)
@@ -32,9 +61,20 @@ def furnish(partition: ScriptedPartition) -> None:
     partition.move_clock(NOW_MS)
     partition.perform(hold("b-live", "A:2", "ann", contact=True))
     partition.perform(hold("b-paid", "A:1 A:2", "bob"))
-    partition.perform(Confirm("b-paid", "bob", "pay", "f"))
+    partition.perform(ConfirmFree("b-paid", "bob", "pay", "f"))
     partition.perform(hold("b-gone", "B:1", "cat", contact=True))
     partition.perform(Cancel("b-gone", CancelReason.OPERATOR))
+    partition.perform(hold("b-unpaid", "B:1", "dan"))
+    for booking_id in (AUTHORIZING, CAPTURING, CAPTURED, VOIDING, REFUNDING):
+        partition.perform(hold(booking_id, "B:1", "dan"))
+        partition.perform(BeginPayment(booking_id, "dan", "k", "f", "api"))
+    for booking_id in (CAPTURING, CAPTURED, VOIDING, REFUNDING):
+        partition.perform(Confirm(booking_id, "api", 1, "pi_1"))
+    for booking_id in (CAPTURED, REFUNDING):
+        partition.perform(RecordCapture(booking_id, "api", 1, "ch_1"))
+    for booking_id in (VOIDING, REFUNDING):
+        partition.perform(Cancel(booking_id, CancelReason.CUSTOMER))
+        partition.perform(ClaimPayment(booking_id, "api"))
 
 
 def _operation(operation: Operation, outcome: Outcome) -> Call:
@@ -54,13 +94,27 @@ LOADED: Final = (
 """What `load` is told of the booking that was evicted."""
 
 WRITES: Final[tuple[Call, ...]] = (
-    _operation(put(sale("A:30:0 B:5:300"), "put-2"), Outcome.UPDATED),
+    _operation(put(sale("A:30:0 B:15:300"), "put-2"), Outcome.UPDATED),
     _operation(hold("b-new", "A:1", "dan", contact=True), Outcome.HELD),
     _operation(Extend("b-live"), Outcome.EXTENDED),
     _operation(Cancel("b-live", CancelReason.CUSTOMER), Outcome.CANCELLED),
-    _operation(Confirm("b-live", "ann", "pay", "f"), Outcome.CONFIRMED),
+    _operation(ConfirmFree("b-live", "ann", "pay", "f"), Outcome.CONFIRMED),
     _operation(Complete("b-paid"), Outcome.COMPLETED),
     _operation(Expire("gig"), Outcome.DONE),
+    _operation(BeginPayment("b-unpaid", "dan", "k", "f", "api"), Outcome.BEGUN),
+    _operation(ClaimPayment(AUTHORIZING, "api"), Outcome.DONE),
+    _operation(Confirm(AUTHORIZING, "api", 1, "pi_1"), Outcome.CONFIRMED),
+    _operation(
+        RequireAction(AUTHORIZING, "api", 1, "pi_1", '{"type":"x"}'), Outcome.REQUIRES_ACTION
+    ),
+    _operation(PaymentUnknown(AUTHORIZING, "api", 1, Step.AUTHORIZE), Outcome.PAYMENT_UNKNOWN),
+    _operation(PaymentFailed(AUTHORIZING, "api", 1, "declined"), Outcome.PAYMENT_FAILED),
+    _operation(RecordCapture(CAPTURING, "api", 1, "ch_1"), Outcome.CAPTURED),
+    _operation(CaptureFailed(CAPTURING, "api", 1, "expired"), Outcome.CANCELLED),
+    _operation(Voided(VOIDING, "api", 1), Outcome.VOIDED),
+    _operation(Refund(CAPTURED), Outcome.REFUND_BEGUN),
+    _operation(Refunded(REFUNDING, "api", 1), Outcome.REFUNDED),
+    ("nudge", (AUTHORIZING, "simulator", "evt_1", 60_000, 1, 300, "USD"), Outcome.DONE),
     ("load", LOADED, Outcome.DONE),
     ("evict", (99, 0, 10, TOMBSTONE_TTL_MS), Outcome.DONE),
     ("trim", (5, 5), Outcome.DONE),
@@ -71,6 +125,9 @@ READS: Final[tuple[Call, ...]] = (
     ("get_sale", ("gig", 10), Outcome.FOUND),
     ("list_sales", ("", 10), Outcome.DONE),
     ("due", (10,), Outcome.DONE),
+    ("due_payments", (10,), Outcome.DONE),
+    ("open_payments", (0, 10), Outcome.DONE),
+    ("audit_payments", (AUTHORIZING,), Outcome.DONE),
     ("read_journal", (1, 10), Outcome.DONE),
     ("audit_sale", ("gig",), Outcome.FOUND),
     ("audit_customers", ("gig", "ann"), Outcome.DONE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.limits import TOMBSTONE_TTL_MS
-from engine.model import Cancel, Complete, Confirm, Expire
+from engine.model import Cancel, Complete, ConfirmFree, Expire
 from engine.outcomes import Outcome
 from engine.types import Booking, CancelReason, Status
 from tests.helpers.scripted import START_MS, ScriptedPartition
@@ -45,7 +45,7 @@ def sold(partition: ScriptedPartition) -> Booking:
     """A confirmed booking `b1` of two units."""
     partition.perform(put(sale("A:3:0")))
     partition.perform(hold("b1", "A:2", contact=True))
-    booking = partition.perform(Confirm("b1", "ann", "k", "f")).booking
+    booking = partition.perform(ConfirmFree("b1", "ann", "k", "f")).booking
     assert booking
     return booking
 
@@ -147,7 +147,7 @@ def test_a_replay_is_answered_after_its_booking_has_left(
     assert replay.outcome is Outcome.REPLAYED
     assert replay.booking
     assert (replay.booking.booking_id, replay.booking.status) == ("b1", Status.PENDING)
-    paid = partition.perform(Confirm("b1", "ann", "k", "f"))
+    paid = partition.perform(ConfirmFree("b1", "ann", "k", "f"))
     assert (paid.outcome, paid.booking) == (Outcome.REPLAYED, sold)
 
 

@@ -6,7 +6,7 @@ import random
 
 from engine import limits
 from engine.limits import MAX_INTEGER
-from engine.model import Cancel, Confirm
+from engine.model import Cancel, ConfirmFree
 from engine.outcomes import Outcome
 from engine.types import LineRequest, Status
 from tests.helpers.scripted import START_MS, ScriptedPartition
@@ -98,7 +98,7 @@ def test_a_long_history_of_one_unit_ends_where_it_began(partition: ScriptedParti
         partition.move_clock(START_MS + at * 1_000)
         assert partition.perform(hold(f"b{at}", "A:1")).outcome is Outcome.HELD
         if chance.random() < 0.5:
-            confirmed = partition.perform(Confirm(f"b{at}", "ann", "k", "f")).booking
+            confirmed = partition.perform(ConfirmFree(f"b{at}", "ann", "k", "f")).booking
             assert confirmed
             assert confirmed.status is Status.CONFIRMED
         partition.perform(Cancel(f"b{at}", CUSTOMER))

@@ -6,7 +6,8 @@ from typing import Any
 
 from engine.limits import IDEMPOTENCY_TTL_MS
 from engine.model import Bounds, Reserve
-from tests.helpers.scripted import START_MS, ScriptedPartition, script_call
+from tests.helpers.script_calls import script_call
+from tests.helpers.scripted import START_MS, ScriptedPartition
 from tests.stories.story import HOLD_MS, hold, put, sale
 
 HOUR_US = 3_600_000_000

@@ -1,6 +1,7 @@
 """`make soak`: `python -m tests.soak [--minutes M] [--seed S] [--only FAULT]`.
 
-A whole system under two loads, one whose holds stay and one whose holds expire. Fault after fault,
+First many buyers pay through a gateway that fails (`tests.soak.payments`). Then
+a whole system under two loads, one whose holds stay and one whose holds expire. Fault after fault,
 in rounds of all of them, until the time is over; then every book is compared with every answer.
 The same seed makes the same buyers and the same order of faults. Exit code 1 where a fault did not
 fire, a buyer was told what is not so, or the books differ; the data is then left to be looked at.
@@ -26,9 +27,12 @@ from tests.helpers.client import Client
 from tests.helpers.load import Load, items_of, put_sales
 from tests.helpers.power_cut import make_traceable
 from tests.helpers.servers import System
+from tests.soak import payments
 from tests.soak.catalogue import FAULTS, Ground
 from tests.soak.report import Firing, Report
 
+PAYMENTS: Final = "payments"
+"""The name of the part in which buyers pay, on a system of its own."""
 REPORT: Final = Path(__file__).resolve().parent.parent.parent / "docs" / "soak-report.md"
 STAYING: Final = {f"staying-{number}": {"A": 10**7, "B": 10**7} for number in range(4)}
 EXPIRING: Final = {f"expiring-{number}": {"A": 10**7} for number in range(3)}
@@ -106,15 +110,21 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, metavar="M")
     parser.add_argument("--seed", type=int, default=int(time.time()), metavar="S")
     parser.add_argument("--away", type=float, default=30.0, metavar="SECONDS")
-    parser.add_argument("--only", metavar="FAULT", help="a part of a fault's name")
+    parser.add_argument(
+        "--only", metavar="FAULT", help=f"a part of a fault's name, or `{PAYMENTS}`"
+    )
     options = parser.parse_args()
     print(f"soak: --seed {options.seed} --minutes {options.minutes:g}", flush=True)
     scratch = Path(tempfile.mkdtemp(prefix="holdfast-soak-"))
     report = Report(options.seed, options.minutes, options.away)
     system = System(scratch / "data", "--port", str(free_port()), **make_traceable(scratch))
     try:
-        with system:
-            asyncio.run(soak(report, system, scratch, options.only))
+        if options.only in {None, PAYMENTS}:
+            report.payments = asyncio.run(payments.pay(scratch, options.seed))
+            print(f"payments: {report.payments}", flush=True)
+        if options.only != PAYMENTS:
+            with system:
+                asyncio.run(soak(report, system, scratch, options.only))
     except BaseException:
         print(f"soak: failed; the data is in {scratch}", file=sys.stderr)
         raise

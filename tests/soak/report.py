@@ -37,6 +37,8 @@ class Report:
     away_s: float
     firings: list[Firing] = field(default_factory=list)
     verdict: Any = None
+    payments: str = ""
+    """What came of the buyers who paid."""
     failure: str = ""
 
     def markdown(self, loads: Sequence[Load]) -> str:
@@ -78,6 +80,8 @@ class Report:
             f"- {bookings:,} bookings were answered 201; each was read again at the end and was "
             "in the state that its buyer had been told.",
         ]
+        if self.payments:
+            lines.append(f"- {self.payments}")
         if self.verdict:
             lines.append(
                 f"- `holdfast verify`: no differences, {self.verdict['bookings']:,} bookings, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.model import Cancel, Complete, Confirm, Extend
+from engine.model import Cancel, Complete, ConfirmFree, Extend
 from engine.outcomes import Outcome
 from engine.types import Status
 from tests.stories.story import BEGIN_MS, CUSTOMER, HOLD_MS, OPERATOR, Row, Story, hold, put, sale
@@ -13,7 +13,7 @@ _HELD = (
     Row(put(sale("A:3:0 P:3:500")), Outcome.CREATED, "A:3:0:0 P:3:0:0"),
     Row(hold("b1", "A:2"), Outcome.HELD, "A:1:2:0 P:3:0:0"),
 )
-_CONFIRM = Confirm("b1", "ann", "pay-1", "f")
+_CONFIRM = ConfirmFree("b1", "ann", "pay-1", "f")
 _SOLD = (*_HELD, Row(_CONFIRM, Outcome.CONFIRMED, "A:1:0:2 P:3:0:0", status=Status.CONFIRMED))
 _USED = (*_SOLD, Row(Complete("b1"), Outcome.COMPLETED, status=Status.COMPLETED))
 
@@ -40,7 +40,7 @@ CHANGES: Final[dict[str, Story]] = {
         *_USED,
         Row(Extend("b1"), Outcome.INVALID_STATE, status=Status.COMPLETED),
         Row(hold("b2", "A:1"), Outcome.HELD, "A:0:1:2 P:3:0:0"),
-        Row(Confirm("b2", "ann", "k", "f"), Outcome.CONFIRMED, "A:0:0:3 P:3:0:0"),
+        Row(ConfirmFree("b2", "ann", "k", "f"), Outcome.CONFIRMED, "A:0:0:3 P:3:0:0"),
         Row(Extend("b2"), Outcome.INVALID_STATE, status=Status.CONFIRMED),
         Row(Cancel("b2", CUSTOMER), Outcome.CANCELLED, "A:1:0:2 P:3:0:0"),
         Row(Extend("b2"), Outcome.INVALID_STATE, status=Status.CANCELLED),
@@ -66,13 +66,13 @@ CHANGES: Final[dict[str, Story]] = {
     "a_total_above_zero_wants_a_payment": (
         *_HELD,
         Row(hold("b2", "A:1 P:1"), Outcome.HELD, "A:0:3:0 P:2:1:0"),
-        Row(Confirm("b2", "ann", "k", "f"), Outcome.PAYMENT_REQUIRED, status=Status.PENDING),
+        Row(ConfirmFree("b2", "ann", "k", "f"), Outcome.PAYMENT_REQUIRED, status=Status.PENDING),
     ),
     "a_confirmation_that_comes_again_gets_the_first_answer": (
         *_SOLD,
         Row(_CONFIRM, Outcome.REPLAYED, status=Status.CONFIRMED),
-        Row(Confirm("b1", "ann", "pay-1", "g"), Outcome.IDEMPOTENCY_KEY_REUSED),
-        Row(Confirm("b1", "ann", "pay-2", "f"), Outcome.INVALID_STATE, status=Status.CONFIRMED),
+        Row(ConfirmFree("b1", "ann", "pay-1", "g"), Outcome.IDEMPOTENCY_KEY_REUSED),
+        Row(ConfirmFree("b1", "ann", "pay-2", "f"), Outcome.INVALID_STATE, status=Status.CONFIRMED),
         Row(Cancel("b1", CUSTOMER), Outcome.CANCELLED, "A:3:0:0 P:3:0:0"),
         Row(_CONFIRM, Outcome.REPLAYED, status=Status.CONFIRMED).at(10 * HOLD_MS),
     ),
@@ -98,13 +98,13 @@ CHANGES: Final[dict[str, Story]] = {
         *_HELD,
         Row(Extend("b1", "bob"), Outcome.ABSENT),
         Row(Cancel("b1", CUSTOMER, "bob"), Outcome.ABSENT),
-        Row(Confirm("b1", "bob", "k", "f"), Outcome.ABSENT),
+        Row(ConfirmFree("b1", "bob", "k", "f"), Outcome.ABSENT),
     ),
     "a_booking_that_never_was_is_absent": (
         *_HELD,
         Row(Extend("b9"), Outcome.ABSENT),
         Row(Cancel("b9", OPERATOR), Outcome.ABSENT),
-        Row(Confirm("b9", "ann", "k", "f"), Outcome.ABSENT),
+        Row(ConfirmFree("b9", "ann", "k", "f"), Outcome.ABSENT),
         Row(Complete("b9"), Outcome.ABSENT),
     ),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from engine.limits import MAX_TAKEN_BACK_PER_RESERVE
-from engine.model import Bounds, Cancel, Confirm, Expire, Extend
+from engine.model import Bounds, Cancel, ConfirmFree, Expire, Extend
 from engine.outcomes import Outcome
 from engine.types import Status
 from tests.stories.story import CUSTOMER, HOLD_MS, Row, Story, hold, put, sale
@@ -41,7 +41,7 @@ DUE: Final[dict[str, Story]] = {
         *_ONE,
         Row(hold("b2", "A:1", "bob"), Outcome.SOLD_OUT, item_id="A").at(HOLD_MS - 1),
         Row(hold("b2", "A:1", "bob"), Outcome.HELD, "A:0:1:0").at(HOLD_MS),
-        Row(Confirm("b1", "ann", "k", "f"), Outcome.HOLD_EXPIRED, status=Status.CANCELLED).at(
+        Row(ConfirmFree("b1", "ann", "k", "f"), Outcome.HOLD_EXPIRED, status=Status.CANCELLED).at(
             HOLD_MS
         ),
     ),
@@ -53,11 +53,11 @@ DUE: Final[dict[str, Story]] = {
     ),
     "a_hold_that_expired_cannot_be_confirmed": (
         *_ONE,
-        Row(Confirm("b1", "ann", "k", "f"), Outcome.HOLD_EXPIRED, status=Status.PENDING).at(
+        Row(ConfirmFree("b1", "ann", "k", "f"), Outcome.HOLD_EXPIRED, status=Status.PENDING).at(
             HOLD_MS
         ),
         Row(Expire("gig"), Outcome.DONE, "A:1:0:0", expired=1).at(HOLD_MS),
-        Row(Confirm("b1", "ann", "k", "f"), Outcome.HOLD_EXPIRED, status=Status.CANCELLED).at(
+        Row(ConfirmFree("b1", "ann", "k", "f"), Outcome.HOLD_EXPIRED, status=Status.CANCELLED).at(
             HOLD_MS
         ),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from engine.limits import MAX_INTEGER
-from engine.model import Bounds, Cancel, Confirm
+from engine.model import Bounds, Cancel, ConfirmFree
 from engine.outcomes import Outcome
 from engine.types import Status
 from tests.stories.story import BEGIN_MS, CUSTOMER, HOLD_MS, Row, Story, hold, put, sale
@@ -75,7 +75,7 @@ RESERVE: Final[dict[str, Story]] = {
         Row(hold("b1", "A:2"), Outcome.HELD, "A:8:2:0"),
         Row(hold("b2", "A:3"), Outcome.CUSTOMER_LIMIT),
         Row(hold("b3", "A:3", "bob"), Outcome.HELD, "A:5:5:0"),
-        Row(Confirm("b1", "ann", "k", "f"), Outcome.CONFIRMED, "A:5:3:2"),
+        Row(ConfirmFree("b1", "ann", "k", "f"), Outcome.CONFIRMED, "A:5:3:2"),
         Row(hold("b4", "A:3"), Outcome.CUSTOMER_LIMIT),
         Row(hold("b5", "A:2"), Outcome.HELD, "A:3:5:2"),
         Row(hold("b6", "A:1"), Outcome.CUSTOMER_LIMIT),
@@ -86,7 +86,7 @@ RESERVE: Final[dict[str, Story]] = {
         Row(hold("b2", "A:1"), Outcome.CUSTOMER_LIMIT),
         Row(Cancel("b1", CUSTOMER), Outcome.CANCELLED, "A:10:0:0"),
         Row(hold("b2", "A:4"), Outcome.HELD, "A:6:4:0"),
-        Row(Confirm("b2", "ann", "k", "f"), Outcome.CONFIRMED, "A:6:0:4"),
+        Row(ConfirmFree("b2", "ann", "k", "f"), Outcome.CONFIRMED, "A:6:0:4"),
         Row(Cancel("b2", CUSTOMER), Outcome.CANCELLED, "A:10:0:0"),
         Row(hold("b3", "A:4"), Outcome.HELD, "A:6:4:0"),
     ),
@@ -99,7 +99,7 @@ RESERVE: Final[dict[str, Story]] = {
         Row(hold("b1", "A:4"), Outcome.HELD, "A:6:4:0"),
         Row(put(sale("A:10:0", max_units_per_customer=1), "put-2"), Outcome.UPDATED),
         Row(hold("b2", "A:1"), Outcome.CUSTOMER_LIMIT),
-        Row(Confirm("b1", "ann", "k", "f"), Outcome.CONFIRMED, "A:6:0:4"),
+        Row(ConfirmFree("b1", "ann", "k", "f"), Outcome.CONFIRMED, "A:6:0:4"),
     ),
     "a_key_that_comes_again_gets_the_first_answer_whatever_happened_since": (
         Row(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from engine.limits import MAX_INTEGER
-from engine.model import Cancel, Confirm, Extend
+from engine.model import Cancel, ConfirmFree, Extend
 from engine.outcomes import Outcome
 from engine.types import Status
 from tests.stories.story import BEGIN_MS, CUSTOMER, HOLD_MS, Row, Story, hold, put, sale
@@ -33,7 +33,7 @@ SALES: Final[dict[str, Story]] = {
         _PUT,
         Row(hold("b1", "A:3"), Outcome.HELD, "A:7:3:0 B:5:0:0"),
         Row(hold("b2", "A:1", "bob"), Outcome.HELD, "A:6:4:0 B:5:0:0"),
-        Row(Confirm("b2", "bob", "k", "f"), Outcome.CONFIRMED, "A:6:3:1 B:5:0:0"),
+        Row(ConfirmFree("b2", "bob", "k", "f"), Outcome.CONFIRMED, "A:6:3:1 B:5:0:0"),
         Row(put(sale("A:4:0 B:5:0"), "put-2"), Outcome.UPDATED, "A:0:3:1 B:5:0:0"),
         Row(hold("b3", "A:1", "cat"), Outcome.SOLD_OUT, item_id="A"),
     ),
@@ -79,14 +79,16 @@ SALES: Final[dict[str, Story]] = {
         Row(hold("b1", "A:1"), Outcome.HELD, "A:9:1:0"),
         Row(put(sale("A:10:700"), "put-2"), Outcome.UPDATED),
         Row(hold("b2", "A:1"), Outcome.HELD, "A:8:2:0"),
-        Row(Confirm("b1", "ann", "k1", "f"), Outcome.CONFIRMED, "A:8:1:1"),
-        Row(Confirm("b2", "ann", "k2", "f"), Outcome.PAYMENT_REQUIRED, status=Status.PENDING),
+        Row(ConfirmFree("b1", "ann", "k1", "f"), Outcome.CONFIRMED, "A:8:1:1"),
+        Row(ConfirmFree("b2", "ann", "k2", "f"), Outcome.PAYMENT_REQUIRED, status=Status.PENDING),
     ),
     "the_largest_capacity_comes_back_to_the_unit": (
         Row(put(sale(f"A:{MAX_INTEGER}:0")), Outcome.CREATED, f"A:{MAX_INTEGER}:0:0"),
         Row(hold("b1", "A:1"), Outcome.HELD, f"A:{MAX_INTEGER - 1}:1:0"),
         Row(hold("b2", "A:1000"), Outcome.HELD, f"A:{MAX_INTEGER - 1001}:1001:0"),
-        Row(Confirm("b1", "ann", "k", "f"), Outcome.CONFIRMED, f"A:{MAX_INTEGER - 1001}:1000:1"),
+        Row(
+            ConfirmFree("b1", "ann", "k", "f"), Outcome.CONFIRMED, f"A:{MAX_INTEGER - 1001}:1000:1"
+        ),
         Row(Cancel("b2", CUSTOMER), Outcome.CANCELLED, f"A:{MAX_INTEGER - 1}:0:1"),
         Row(Cancel("b1", CUSTOMER), Outcome.CANCELLED, f"A:{MAX_INTEGER}:0:0"),
     ),
@@ -95,6 +97,6 @@ SALES: Final[dict[str, Story]] = {
         Row(hold("b1", "A:1"), Outcome.HELD, "A:9:1:0"),
         Row(put(sale(hold_ms=2 * HOLD_MS), "put-2"), Outcome.UPDATED),
         Row(Extend("b1"), Outcome.EXTENDED, status=Status.PENDING).at(HOLD_MS - 1),
-        Row(Confirm("b1", "ann", "k", "f"), Outcome.CONFIRMED, "A:9:0:1").at(3 * HOLD_MS - 2),
+        Row(ConfirmFree("b1", "ann", "k", "f"), Outcome.CONFIRMED, "A:9:0:1").at(3 * HOLD_MS - 2),
     ),
 }

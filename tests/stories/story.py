@@ -6,7 +6,15 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import Final
 
-from engine.model import Bounds, Operation, PutSale, Reserve
+from engine.model import (
+    Bounds,
+    CaptureFailed,
+    Confirm,
+    Operation,
+    PutSale,
+    RecordCapture,
+    Reserve,
+)
 from engine.outcomes import Outcome
 from engine.types import CancelReason, ItemDefinition, Levels, LineRequest, SaleDefinition, Status
 from tests.helpers.scripted import START_MS
@@ -23,7 +31,9 @@ class Row:
 
     `levels` are those of the whole sale after it, `A:8:2:0 B:5:0:0`; empty: as before the row.
     `status` is the answered booking's; `expired` how many holds `expire` ended. A row that
-    `repeats` an operation answers that something was done, and does nothing.
+    `repeats` an operation answers that something was done, and does nothing. `payment` is where
+    the answered booking's stands, `CAPTURING capture 1` with its attempt; `lease_ended` names a
+    booking whose lease runs out before the row.
     """
 
     operation: Operation
@@ -34,6 +44,8 @@ class Row:
     status: Status | None = None
     expired: int = 0
     repeats: bool = False
+    payment: str | None = None
+    lease_ended: str = ""
 
     def at(self, after_ms: int) -> Row:
         """The same row, at a time counted from the story's start."""
@@ -97,7 +109,7 @@ def levels_of(text: str) -> dict[str, Levels]:
     return {name: Levels(name, int(a), int(h), int(s)) for name, a, h, s in parts}
 
 
-AGAIN: Final = {
+_AGAIN: Final = {
     Outcome.CREATED: Outcome.CREATED,
     Outcome.UPDATED: Outcome.UPDATED,
     Outcome.HELD: Outcome.REPLAYED,
@@ -106,5 +118,24 @@ AGAIN: Final = {
     Outcome.CANCELLED: Outcome.UNCHANGED,
     Outcome.COMPLETED: Outcome.UNCHANGED,
     Outcome.DONE: Outcome.DONE,
+    Outcome.BEGUN: Outcome.JOINED,
+    Outcome.REFUND_BEGUN: Outcome.UNCHANGED,
+    # The owner's next step has begun, or the payment rests and nobody owns it.
+    Outcome.LATE_MONEY: Outcome.MOVED_ON,
+    Outcome.REQUIRES_ACTION: Outcome.LEASE_LOST,
+    Outcome.PAYMENT_UNKNOWN: Outcome.LEASE_LOST,
+    Outcome.PAYMENT_FAILED: Outcome.LEASE_LOST,
+    Outcome.CAPTURED: Outcome.LEASE_LOST,
+    Outcome.VOIDED: Outcome.LEASE_LOST,
+    Outcome.REFUNDED: Outcome.LEASE_LOST,
 }
-"""What an operation that changed something answers when it comes again."""
+
+
+def again(operation: Operation, outcome: Outcome) -> Outcome | None:
+    """What an operation that changed something answers when it comes again; None: it changed none.
+
+    What an owner says of a payment that has moved on since is not recorded twice.
+    """
+    if outcome in _AGAIN and isinstance(operation, Confirm | RecordCapture | CaptureFailed):
+        return Outcome.LEASE_LOST if outcome is Outcome.CAPTURED else Outcome.MOVED_ON
+    return _AGAIN.get(outcome)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from holdfast.demo_result import Result, judge, table
@@ -15,11 +17,22 @@ def sold_out(stock: int = 2) -> Tally:
     return tally
 
 
+def charge(booking_id: str | None, **changes: Any) -> dict[str, Any]:
+    captured = {"captured_ms": 1, "amount_captured": 45, "amount_refunded": 0}
+    return {"booking_id": booking_id, **captured, **changes}
+
+
 def judged(
-    tally: Tally, *, stock: int = 2, sold: int = 2, held: int = 0, differences: tuple[str, ...] = ()
+    tally: Tally,
+    *more: dict[str, Any],
+    stock: int = 2,
+    sold: int = 2,
+    held: int = 0,
+    differences: tuple[str, ...] = (),
 ) -> Result:
     levels = {"available": 0, "held": held, "sold": sold}
-    return judge(5, stock, tally, levels, (), differences)[0]
+    charges = [*map(charge, sorted(tally.confirmed)), *more]
+    return judge(5, stock, tally, levels, charges, (), differences)[0]
 
 
 def test_a_sale_that_went_well_is_good() -> None:
@@ -57,6 +70,31 @@ def test_troubles_of_buyers_and_second_bookings_fail() -> None:
     tally.troubles.append("buyer 1: was answered 500")
     assert judged(tally).errors == 1
     assert not judged(tally).good
+
+
+@pytest.mark.parametrize(
+    ("more", "duplicates"),
+    [
+        (charge("b-1"), 1),
+        (charge("b-9"), 1),
+        (charge(None), 1),
+        (charge("b-1", amount_refunded=44), 1),
+        (charge("b-1", amount_refunded=45), 0),
+        (charge("b-9", captured_ms=None), 0),
+    ],
+)
+def test_a_second_capture_or_one_for_nothing_is_a_duplicate_unless_it_was_given_back(
+    more: dict[str, Any], duplicates: int
+) -> None:
+    result = judged(sold_out(), more)
+    assert (result.duplicate_charges, result.good) == (duplicates, duplicates == 0)
+
+
+def test_what_was_confirmed_and_not_charged_is_an_error() -> None:
+    levels = {"available": 0, "held": 0, "sold": 2}
+    result, troubles = judge(5, 2, sold_out(), levels, [charge("b-0")], (), ())
+    assert (result.errors, result.good) == (1, False)
+    assert "not charged" in troubles[0]
 
 
 def test_more_stock_than_buyers_is_sold_to_each() -> None:

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from holdfast import flash_sale
-from holdfast.flash_sale import Failed, FlashSale, Tally
+from holdfast.flash_sale import BAD_CARD, Failed, FlashSale, Tally
 from holdfast.lean_http import Client
 
 
@@ -25,6 +25,8 @@ class Shop:
         self.kept: dict[tuple[str, str], tuple[int, dict[str, Any]]] = {}
         self.handlers: set[asyncio.Task[Any] | None] = set()
         self.numbers = itertools.count()
+        self.card = ""
+        """What the request at hand pays with."""
 
     def answer(self, method: str, path: str, key: str) -> tuple[int, dict[str, Any], str]:
         """Status, body, further header lines."""
@@ -45,9 +47,14 @@ class Shop:
             status = 201
         else:
             booking_id = path.split("/")[3]
-            self.bookings[booking_id] = "CONFIRMED" if path.endswith("/pay") else "CANCELLED"
             status = 200
-        body = {"id": booking_id}
+            if self.card == BAD_CARD:
+                status = 402
+            else:
+                self.bookings[booking_id] = "CONFIRMED" if path.endswith("/pay") else "CANCELLED"
+        body: dict[str, Any] = {"id": booking_id, "payment": {"status": "CAPTURED"}}
+        if status == 402:
+            body = {"code": "payment_declined"}
         if key:
             self.kept[path, key] = (status, body)
         return status, body, ""
@@ -58,7 +65,8 @@ class Shop:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:-2])
-                await reader.readexactly(int(fields["Content-Length"]))
+                content = await reader.readexactly(int(fields["Content-Length"]))
+                self.card = orjson.loads(content).get("payment_method", "") if content else ""
                 method, path, _ = head.split(" ", 2)
                 status, body, more = self.answer(method, path, fields.get("Idempotency-Key", ""))
                 content = orjson.dumps(body)

@@ -44,6 +44,12 @@ class ModelListener:
     def dump(self) -> object:
         return self.state.copy(), list(self.journal)
 
+    def books(self) -> object:
+        return self.dump()
+
+    def end_lease(self, booking_id: str) -> None:
+        self.state.leases.pop(booking_id, None)
+
     def check(self) -> None:
         for sale in self.state.sales.values():
             for item in sale.definition.items:

@@ -16,7 +16,7 @@ from api.openapi import openapi
 from engine import limits
 from engine.settings import Settings
 
-OPEN = {"healthz", "readyz", "metrics", "openapi", "docs", "getAvailability"}
+OPEN = {"healthz", "readyz", "metrics", "openapi", "docs", "getAvailability", "takeWebhook"}
 
 
 def settings(**changes: Any) -> Settings:

@@ -25,7 +25,8 @@ SCRIPTS = {
     "putSale": ("put_sale",),
     "extend": ("extend", "rate_limit"),
     "cancel": ("cancel", "rate_limit"),
-    "pay": ("confirm",),
+    "pay": ("begin_payment", "confirm_free"),
+    "refund": ("refund",),
     "complete": ("complete",),
     "getBooking": ("get_booking",),
     "getSale": ("get_sale",),
@@ -36,7 +37,9 @@ DONE = frozenset(
     {
         *(Outcome.REPLAYED, Outcome.HELD, Outcome.EXTENDED, Outcome.CONFIRMED, Outcome.COMPLETED),
         *(Outcome.CANCELLED, Outcome.UNCHANGED, Outcome.CREATED, Outcome.UPDATED, Outcome.FOUND),
-        *(Outcome.DONE, Outcome.ALLOWED),
+        *(Outcome.DONE, Outcome.ALLOWED, Outcome.BEGUN, Outcome.JOINED, Outcome.REFUND_BEGUN),
+        # Answered as a body that does not fit the booking.
+        Outcome.PAYMENT_FREE,
     }
 )
 

@@ -1,0 +1,127 @@
+"""What a journal entry may change of its booking, and which units it moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from engine.journal import Entry
+from engine.model.payments import payment_after
+from engine.model.state import Disagreement, is_paying
+from engine.payments.types import PaymentStatus
+from engine.types import Booking, CancelReason, Status
+
+Move = tuple[int, int, int]
+"""Units moved between (available, held, sold) for each unit of a booking."""
+
+NO_MOVE: Final[Move] = (0, 0, 0)
+HOLD: Final[Move] = (-1, 1, 0)
+_SELL: Final[Move] = (0, -1, 1)
+_SELL_AGAIN: Final[Move] = (-1, 0, 1)
+_RELEASE: Final[Move] = (1, -1, 0)
+_TAKE_BACK: Final[Move] = (1, 0, -1)
+
+_ANY: Final = tuple(Status)
+_FROM: Final = {
+    "extended": (Status.PENDING,),
+    "payment_begun": (Status.PENDING,),
+    "requires_action": (Status.PENDING, Status.CANCELLED),
+    "payment_unknown": _ANY,
+    "payment_failed": (Status.PENDING, Status.CANCELLED),
+    "confirmed": (Status.PENDING,),
+    "late_money": (Status.CANCELLED,),
+    "captured": (Status.CONFIRMED,),
+    "voided": (Status.CANCELLED,),
+    "refund_begun": (Status.CONFIRMED, Status.COMPLETED, Status.CANCELLED),
+    "refunded": (Status.COMPLETED, Status.CANCELLED),
+    "completed": (Status.CONFIRMED,),
+    "cancelled": (Status.PENDING, Status.CONFIRMED),
+    "expired": (Status.PENDING,),
+}
+_TO: Final = {
+    "confirmed": Status.CONFIRMED,
+    "completed": Status.COMPLETED,
+    "cancelled": Status.CANCELLED,
+    "expired": Status.CANCELLED,
+}
+"""The others leave the status, but for late money and refunds."""
+_TIMELY: Final = ("extended", "payment_begun")
+"""Only before the hold's deadline, like the confirmation of what costs nothing."""
+
+
+def check_change(entry: Entry, before: Booking, after: Booking, *, stock_left: bool) -> None:
+    """Compare a booking's entry with the booking before it: only what its type moves may differ.
+
+    Args:
+        stock_left: whether all its units are available, for late money.
+
+    Raises:
+        Disagreement: the entry does not follow from the booking.
+    """
+    sequence = entry.sequence
+    if after.version != before.version + 1:
+        raise Disagreement(sequence, f"version {after.version} follows {before.version}")
+    if before.status not in _FROM[entry.type]:
+        raise Disagreement(sequence, f"{entry.type} of a booking that is {before.status}")
+    free = entry.type == "confirmed" and before.amount == 0
+    if (free or entry.type in _TIMELY) and before.hold_expires_ms <= entry.at_ms:
+        raise Disagreement(sequence, f"{before.booking_id} is {entry.type} after its deadline")
+    if after != _expected(entry, before, after, stock_left=stock_left):
+        raise Disagreement(
+            sequence, f"{entry.type} changed more of {before.booking_id} than it may"
+        )
+
+
+def _expected(entry: Entry, before: Booking, after: Booking, *, stock_left: bool) -> Booking:
+    sequence, kind = entry.sequence, entry.type
+    expected = replace(
+        before,
+        version=after.version,
+        status=_TO.get(kind, before.status),
+        updated_ms=entry.at_ms,
+        payment=payment_after(entry, before, after),
+    )
+    match kind:
+        case "extended":
+            if before.extended or after.hold_expires_ms < before.hold_expires_ms:
+                raise Disagreement(sequence, f"{before.booking_id} extended twice, or shortened")
+            if is_paying(before):
+                raise Disagreement(sequence, f"{before.booking_id} extended under payment")
+            return replace(expected, extended=True, hold_expires_ms=after.hold_expires_ms)
+        case "expired":
+            # Under payment it lives for a grace more, which no entry tells: only not less.
+            if before.hold_expires_ms > entry.at_ms:
+                raise Disagreement(sequence, f"{before.booking_id} expired before its deadline")
+            return replace(expected, cancel_reason=CancelReason.EXPIRED)
+        case "cancelled":
+            if after.cancel_reason in (None, CancelReason.EXPIRED):
+                raise Disagreement(sequence, f"{before.booking_id} is cancelled without a reason")
+            return replace(expected, cancel_reason=after.cancel_reason)
+        case "late_money":
+            taken = after.status is Status.CONFIRMED
+            if taken != (stock_left and before.cancel_reason is CancelReason.EXPIRED):
+                what = "takes" if taken else "does not take"
+                raise Disagreement(sequence, f"late money {what} stock for {before.booking_id}")
+            if taken:
+                return replace(expected, status=Status.CONFIRMED, cancel_reason=None)
+        case "refund_begun" if before.status is Status.CONFIRMED:
+            return replace(expected, status=Status.CANCELLED, cancel_reason=CancelReason.OPERATOR)
+        case "completed":
+            captured = before.payment and before.payment.status is PaymentStatus.CAPTURED
+            if before.amount > 0 and not captured:
+                raise Disagreement(sequence, f"{before.booking_id} is completed and not paid")
+    return expected
+
+
+def move_of(kind: str, before: Booking, after: Booking) -> Move:
+    """The units that an entry moves, for each unit of its booking."""
+    match kind:
+        case "confirmed":
+            return _SELL
+        case "late_money" if after.status is Status.CONFIRMED:
+            return _SELL_AGAIN
+        case "cancelled" | "expired":
+            return _RELEASE if before.status is Status.PENDING else _TAKE_BACK
+        case "refund_begun" if before.status is Status.CONFIRMED:
+            return _TAKE_BACK
+    return NO_MOVE

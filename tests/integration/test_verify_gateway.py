@@ -1,0 +1,98 @@
+"""`holdfast verify` compares with the gateway: what it calls equal, and each way to differ."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from engine.keys import new_booking_id
+from engine.payments.gateway import Approved, Reference
+from engine.payments.intents import intent_of
+from tests.helpers.gateways import Simulator, adapter, an_intent, payment_settings
+from tests.helpers.till import Till, open_till, quiet
+from workers import verify, verify_gateway
+from workers.replay import Report
+
+
+@pytest.fixture
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    server = quiet(tmp_path_factory.mktemp("simulator"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+async def till(
+    redis_url: str,
+    database_url: str,
+    simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Till]:
+    # Nothing is under way in these tests, however young it is.
+    monkeypatch.setattr(verify_gateway, "SETTLED_MS", 0)
+    async with open_till(redis_url, database_url, simulator) as opened:
+        yield opened
+
+
+async def verified(till: Till, url: str | None = None) -> Report:
+    await till.stage.drain_all()
+    payments = payment_settings(url or till.simulator.url)
+    return await verify.compare(till.stage.settings, payments=payments)
+
+
+async def test_bookings_and_charges_that_agree_are_equal(till: Till) -> None:
+    await till.paid("ann")
+    await till.saga.drive(
+        await till.begin("pm_card_chargeDeclined", "bob"), "a-process-that-is-gone"
+    )
+    await till.begin(customer_id="eve")
+    report = await verified(till)
+    assert report.differences == []
+    assert report.payments == 3
+
+
+async def test_a_charge_without_a_booking_is_a_difference(till: Till) -> None:
+    stray = an_intent(booking_id=new_booking_id(till.stage.engine.keys.partition_of_sale("gig")))
+    answer = await till.gateway.authorize(stray)
+    assert isinstance(answer, Approved)
+    (line,) = (await verified(till)).differences
+    assert line.startswith(f"booking {stray.reference.booking_id}: orphan: the gateway has")
+    assert line.endswith("we have no such booking")
+    await till.gateway.void(stray.reference, answer.authorization_id)
+    assert (await verified(till)).differences == []
+
+
+async def test_a_second_capture_is_a_difference(till: Till) -> None:
+    booking = await till.paid()
+    again = intent_of(booking)
+    again = an_intent(amount=again.amount, booking_id=booking.booking_id, attempt=2)
+    answer = await till.gateway.authorize(again)
+    assert isinstance(answer, Approved)
+    await till.gateway.capture(again, answer.authorization_id)
+    differences = (await verified(till)).differences
+    assert f"booking {booking.booking_id}: the gateway captured 2 charges" in differences
+    assert any(": orphan: " in line for line in differences)
+
+
+async def test_money_that_was_given_back_behind_our_back_is_a_difference(till: Till) -> None:
+    booking = await till.paid()
+    assert booking.payment
+    assert booking.payment.authorization_id
+    await till.gateway.refund(Reference(booking.booking_id, 1), booking.payment.authorization_id)
+    (line,) = (await verified(till)).differences
+    assert ": differs: " in line
+    assert "REFUNDED over 1250 USD" in line
+
+
+async def test_a_paid_booking_without_a_charge_is_a_difference(
+    till: Till, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    booking = await till.paid()
+    emptied = quiet(tmp_path_factory.mktemp("emptied"))
+    try:
+        async with adapter(emptied.url):
+            (line,) = (await verified(till, emptied.url)).differences
+    finally:
+        emptied.close()
+    assert line.startswith(f"booking {booking.booking_id}: captured as ")
