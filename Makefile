@@ -20,6 +20,7 @@ demo: setup ## sell out a flash sale over HTTP and print the result
 
 soak: setup ## the long fault runs, by seed, with a report: docs/soak-report.md
 	@exec $(BIN)/python -m tests.soak
+	@$(BIN)/python -m pytest -q tests/soak/crash_points.py
 
 mutants: setup ## planted bugs, each with the test that goes red for it
 	@exec $(BIN)/python -m tests.mutants

@@ -68,7 +68,8 @@ async def test_only_captured_money_is_refunded_and_only_by_an_operator(shop: Sho
     path = f"/v1/bookings/{booking['id']}/refund"
     refused(await shop.api.post(path, **OPERATOR), 409, "invalid_state")
     refused(await shop.api.post(path), 403, "forbidden")
-    nobodys = f"/v1/bookings/{booking['id'][:-1]}0/refund"
+    other = "1" if booking["id"].endswith("0") else "0"
+    nobodys = f"/v1/bookings/{booking['id'][:-1]}{other}/refund"
     refused(await shop.api.post(nobodys, **OPERATOR), 404, "not_found")
     waiting = await shop.pay(booking["id"], ASKS_BUYER)
     assert waiting.status_code == 202
