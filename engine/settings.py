@@ -130,11 +130,16 @@ def load_settings(overrides: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings(**dict(overrides or {}))  # type: ignore[arg-type]
     except ValidationError as refused:
-        faults = []
-        for fault in refused.errors():
-            name = _PREFIX + str(fault["loc"][0]).upper()
-            faults.append(f"{name}: {fault['msg'].removeprefix('Value error, ')}")
-        raise SettingsError("; ".join(faults)) from None
+        raise refusal_of(refused, _PREFIX) from None
+
+
+def refusal_of(refused: ValidationError, prefix: str) -> SettingsError:
+    """The error that names each variable that was refused, and why; never what it held."""
+    faults = []
+    for fault in refused.errors(include_input=False):
+        name = f"{prefix}{str(fault['loc'][0]).upper()}: " if fault["loc"] else ""
+        faults.append(name + fault["msg"].removeprefix("Value error, "))
+    return SettingsError("; ".join(faults))
 
 
 class EngineOptions(BaseModel, frozen=True, arbitrary_types_allowed=True):

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from engine.errors import SettingsError
 from engine.payments.limits import PAYMENT_GRACE_MS, PAYMENT_STUCK_MS
+from engine.settings import refusal_of
 
 _PREFIX: Final = "HOLDFAST_"
 STRIPE_API_BASE: Final = "https://api.stripe.com"
@@ -76,9 +76,4 @@ def load_payment_settings(overrides: Mapping[str, str] | None = None) -> Payment
     try:
         return PaymentSettings(**dict(overrides or {}))  # type: ignore[arg-type]
     except ValidationError as refused:
-        faults = []
-        for fault in refused.errors(include_input=False):
-            message = fault["msg"].removeprefix("Value error, ")
-            name = f"{_PREFIX}{str(fault['loc'][0]).upper()}: " if fault["loc"] else ""
-            faults.append(name + message)
-        raise SettingsError("; ".join(faults)) from None
+        raise refusal_of(refused, _PREFIX) from None

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from engine.errors import SettingsError
+from engine.settings import refusal_of
 
 _PREFIX: Final = "HOLDFAST_SIMULATOR_"
 _DAY_MS: Final = 24 * 3600 * 1000
@@ -78,8 +78,4 @@ def load_simulator_settings(overrides: Mapping[str, str] | None = None) -> Simul
     try:
         return SimulatorSettings(**dict(overrides or {}))  # type: ignore[arg-type]
     except ValidationError as refused:
-        faults = []
-        for fault in refused.errors(include_input=False):
-            name = f"{_PREFIX}{str(fault['loc'][0]).upper()}: " if fault["loc"] else ""
-            faults.append(name + fault["msg"].removeprefix("Value error, "))
-        raise SettingsError("; ".join(faults)) from None
+        raise refusal_of(refused, _PREFIX) from None
