@@ -7,10 +7,10 @@ WORKDIR /src
 # Dependencies first, so that a change of code alone does not install them again.
 COPY deploy/requirements.lock deploy/build.lock ./deploy/
 RUN python -m venv /opt/holdfast \
-    && /opt/holdfast/bin/pip install --only-binary=:all: --require-hashes \
+    && /opt/holdfast/bin/pip install --no-deps --only-binary=:all: --require-hashes \
         --requirement deploy/requirements.lock \
     && python -m venv /opt/build \
-    && /opt/build/bin/pip install --only-binary=:all: --require-hashes \
+    && /opt/build/bin/pip install --no-deps --only-binary=:all: --require-hashes \
         --requirement deploy/build.lock
 COPY . .
 RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /dist . \
