@@ -94,8 +94,8 @@ def make_environment() -> None:
         *pip_command(),
         "install",
         "--quiet",
-        # The lock is whole. Left to resolve, pip looks at releases newer than the lock and fails for
-        # one whose hash it lacks (seen with 23.2 and a requirement on a package's extra).
+        # The lock is whole. Left to resolve, pip looks at releases newer than the lock and fails
+        # for one whose hash it lacks (seen with 23.2 and a requirement on a package's extra).
         "--no-deps",
         "--only-binary=:all:",
         # Pure Python, and its last wheel is older than what the tests need.
