@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 
-from engine.errors import SettingsError
-from engine.payments.settings import PaymentSettings
 from engine.settings import Settings, load_settings
 from holdfast import logs
-from holdfast.system import DataDirectory, operator_payment_settings, operator_settings
 
 
 def run_up(options: argparse.Namespace) -> int:
@@ -58,54 +54,6 @@ def run_simulator(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_migrate(options: argparse.Namespace) -> int:
-    """`holdfast migrate`."""
-    from holdfast import first_start  # noqa: PLC0415
-
-    applied = asyncio.run(first_start.prepare(_operator_settings(options)))
-    print("\n".join(applied) or "nothing to apply")
-    return 0
-
-
-def run_token(options: argparse.Namespace) -> int:
-    """`holdfast token`."""
-    from holdfast import dev_auth  # noqa: PLC0415
-    from holdfast.settings import given_settings  # noqa: PLC0415
-
-    variables = {**DataDirectory(options.data).read_settings(), **given_settings()}
-    trusted = variables.get("HOLDFAST_JWKS_URL")
-    if trusted not in {None, (options.data / dev_auth.JWKS_FILE).absolute().as_uri()}:
-        raise SettingsError(f"HOLDFAST_JWKS_URL: {trusted} is trusted, not the development key")
-    key = dev_auth.read_key(
-        options.data,
-        variables.get("HOLDFAST_JWT_ISSUER", dev_auth.ISSUER),
-        variables.get("HOLDFAST_JWT_AUDIENCE", dev_auth.AUDIENCE),
-    )
-    subjects = (
-        (f"{options.sub}-{number}" for number in range(1, options.count + 1))
-        if options.count
-        else iter((options.sub,))
-    )
-    for token in key.tokens(subjects, options.scope, options.ttl or dev_auth.TOKEN_TTL_S):
-        print(token)
-    return 0
-
-
-def run_backlog_status(options: argparse.Namespace) -> int:
-    """`holdfast backlog status`."""
-    from workers import backlog  # noqa: PLC0415
-
-    return asyncio.run(backlog.status(_operator_settings(options), as_json=options.json))
-
-
-def run_verify(options: argparse.Namespace) -> int:
-    """`holdfast verify`."""
-    from workers import verify  # noqa: PLC0415
-
-    settings, payments = _operator_settings(options), _gateway_settings(options)
-    return asyncio.run(verify.verify(settings, payments, as_json=options.json))
-
-
 def run_demo(options: argparse.Namespace) -> int:
     """`holdfast demo`."""
     from holdfast import demo  # noqa: PLC0415
@@ -117,21 +65,4 @@ def _environment_settings() -> Settings:
     """The settings of a part that runs alone."""
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
-    return settings
-
-
-def _gateway_settings(options: argparse.Namespace) -> PaymentSettings | None:
-    """How to reach the gateway of the system that the command is about; None where it has none."""
-    from holdfast.settings import given_settings  # noqa: PLC0415
-
-    known = {**DataDirectory(options.data).read_settings(), **given_settings()}
-    if "HOLDFAST_STRIPE_API_KEY" not in known:
-        return None
-    return operator_payment_settings(options.data)
-
-
-def _operator_settings(options: argparse.Namespace) -> Settings:
-    """The settings of the system that the command is about."""
-    settings = operator_settings(options.data)
-    logs.configure("warning", "console" if sys.stderr.isatty() else settings.log_format)
     return settings

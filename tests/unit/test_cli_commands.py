@@ -97,7 +97,7 @@ def test_what_went_wrong_decides_the_exit_code(
     def fails(_: object) -> int:
         raise raised
 
-    monkeypatch.setattr("holdfast.commands.run_verify", fails)
+    monkeypatch.setattr("holdfast.commands_operator.run_verify", fails)
     assert cli.main(["verify", "--json"]) == code
     said = capsys.readouterr()
     assert not said.out
