@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 export PYTHON
 
-.PHONY: setup up test demo soak mutants check lock
+.PHONY: setup up test demo bench soak mutants check lock
 
 setup: ## only the set-up
 	@.ci/setup
@@ -17,6 +17,9 @@ test: setup ## the whole test suite on real embedded servers, with coverage
 
 demo: setup ## sell out a flash sale over HTTP and print the result
 	@exec $(BIN)/holdfast demo
+
+bench: setup ## its own figures beside their limits and a conventional service
+	@exec $(BIN)/holdfast bench
 
 soak: setup ## the long fault runs, by seed, with a report: docs/soak-report.md
 	@exec $(BIN)/python -m tests.soak

@@ -33,7 +33,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: ASGIApp, *, lifespan: bool) -> _Server:
+def make_server(app: ASGIApp, *, lifespan: bool) -> uvicorn.Server:
+    """A server for an application: uvloop and httptools, and nothing written for each request."""
     return _Server(
         uvicorn.Config(
             app,
@@ -91,13 +92,13 @@ def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
 
 
 async def _run(app: ASGIApp, metrics_port: int | None, listening: socket.socket) -> None:
-    servers = [(_server(app, lifespan=True), listening)]
+    servers = [(make_server(app, lifespan=True), listening)]
     with contextlib.ExitStack() as opened:
         if metrics_port is not None:
             # Every API process of the host listens there; each can answer for all of them.
             host = listening.getsockname()[0]
             shared = opened.enter_context(_listen(host, metrics_port, shared=True))
-            servers.append((_server(metrics_app, lifespan=False), shared))
+            servers.append((make_server(metrics_app, lifespan=False), shared))
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             for server, _ in servers:

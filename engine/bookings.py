@@ -82,11 +82,57 @@ class Bookings:
         `due_backlog`, `unknown_sale`, `unknown_item`, `sale_not_open`, `sale_closed`,
         `booking_limit`, `amount_too_large`, `customer_limit`, `sold_out`.
         """
+        partition = self._keys.partition_of_sale(sale_id)
+        booking_id = new_booking_id(partition)
+        arguments = self.hold_arguments(
+            booking_id,
+            sale_id,
+            customer_id,
+            lines,
+            key,
+            contact=contact,
+            limited=limited,
+            trace=trace,
+        )
+        for _ in range(limits.MAX_RESERVE_ROUNDS):
+            reply = await self._caller.run("reserve", partition, *arguments)
+            if reply.outcome is not Outcome.DUE_BACKLOG:
+                break
+            # More holds are due than one reserve may take back: help the sweeper, look again.
+            await self.expire(sale_id)
+        match reply.outcome:
+            case Outcome.HELD:
+                return Answer(Outcome.HELD, Booking.from_json(reply.text()))
+            case Outcome.REPLAYED:
+                booking = Booking.from_json(reply.text())
+                # Our own repetition after a lost reply is not the customer's.
+                first = booking.booking_id == booking_id
+                return Answer(Outcome.HELD if first else Outcome.REPLAYED, booking, not first)
+            case Outcome.RATE_LIMITED:
+                return Answer(reply.outcome, retry_after_ms=int(reply.text()))
+            case _:
+                return Answer(reply.outcome, item_id=reply.text() or None)
+
+    def hold_arguments(
+        self,
+        booking_id: str,
+        sale_id: str,
+        customer_id: str,
+        lines: Sequence[LineRequest],
+        key: str,
+        *,
+        contact: Contact | None = None,
+        limited: bool = True,
+        trace: str = "",
+    ) -> list[bytes | str | int]:
+        """What reserve.lua is called with, after the generation and the sequence seen.
+
+        Raises:
+            ValueError: something that the scripts rely on is not so.
+        """
         require_ids(sale_id, customer_id, key, *(line.item_id for line in lines))
         require_quantities(lines)
         require_trace(trace)
-        partition = self._keys.partition_of_sale(sale_id)
-        booking_id = new_booking_id(partition)
         wanted = ",".join(f"{line.item_id}:{line.quantity}" for line in lines)
         email, phone = (contact.email, contact.phone) if contact else (None, None)
         rate = self._rate_limit if limited else None
@@ -108,24 +154,7 @@ class Bookings:
         ]
         for line in lines:
             arguments += (line.item_id, line.quantity)
-        for _ in range(limits.MAX_RESERVE_ROUNDS):
-            reply = await self._caller.run("reserve", partition, *arguments)
-            if reply.outcome is not Outcome.DUE_BACKLOG:
-                break
-            # More holds are due than one reserve may take back: help the sweeper, look again.
-            await self.expire(sale_id)
-        match reply.outcome:
-            case Outcome.HELD:
-                return Answer(Outcome.HELD, Booking.from_json(reply.text()))
-            case Outcome.REPLAYED:
-                booking = Booking.from_json(reply.text())
-                # Our own repetition after a lost reply is not the customer's.
-                first = booking.booking_id == booking_id
-                return Answer(Outcome.HELD if first else Outcome.REPLAYED, booking, not first)
-            case Outcome.RATE_LIMITED:
-                return Answer(reply.outcome, retry_after_ms=int(reply.text()))
-            case _:
-                return Answer(reply.outcome, item_id=reply.text() or None)
+        return arguments
 
     async def get(self, booking_id: str, customer_id: str | None = None) -> Answer:
         """Read a booking, from Redis or from the archive: `found` or `absent`.

@@ -96,4 +96,15 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--buyers", type=between(1, 1_000_000), default=5_000, metavar="N")
     demo.add_argument("--stock", type=between(1, 1_000_000), default=1_000, metavar="N")
     add_json(demo)
+
+    bench = add(menu, "bench", commands.run_bench, "what it does by the second, beside its limits")
+    bench.add_argument("--rounds", type=between(1, 100), default=3, metavar="N")
+    bench.add_argument(
+        "--live",
+        type=between(0, 10_000_000),
+        default=200_000,
+        metavar="N",
+        help="live bookings for the cost of a hold in a full Redis; 0: not measured",
+    )
+    add_json(bench)
     return top

@@ -61,6 +61,13 @@ def run_demo(options: argparse.Namespace) -> int:
     return asyncio.run(demo.demo(options.buyers, options.stock, as_json=options.json))
 
 
+def run_bench(options: argparse.Namespace) -> int:
+    """`holdfast bench`."""
+    from holdfast.bench import command  # noqa: PLC0415
+
+    return asyncio.run(command.bench(options.rounds, options.live, as_json=options.json))
+
+
 def _environment_settings() -> Settings:
     """The settings of a part that runs alone."""
     settings = load_settings()

@@ -6,15 +6,14 @@ The system is a `holdfast up` of its own in a directory of its own; both are gon
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -25,16 +24,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from holdfast import dev_auth, gateway
 from holdfast.demo_result import Result, judge, table
-from holdfast.embedded import process
-from holdfast.embedded.process import Launch, ServerFailed
 from holdfast.flash_sale import Failed, FlashSale, Tally
 from holdfast.lean_http import Client
-from holdfast.settings import given_settings
+from holdfast.own_system import clean_environment, own_system
 from holdfast.system import DataDirectory, RunFile
 
 CONNECTIONS: Final = 64
-UP_S: Final = 120.0
-DOWN_S: Final = 120.0
 DRAINED_S: Final = 120.0
 TOKEN_TTL_S: Final = 3600
 
@@ -77,48 +72,10 @@ async def _hold_sale(buyers: int, stock: int) -> tuple[Result, list[str]]:
     with _progress() as show, tempfile.TemporaryDirectory(prefix="holdfast-demo-") as directory:
         data = DataDirectory(Path(directory) / "data")
         show("starting the system", 0, 0)
-        async with _system(data) as run:
+        async with own_system(data) as run:
             outcome = await _sell(data, run, buyers, stock, show)
             show("stopping the system", 0, 0)
         return outcome
-
-
-@asynccontextmanager
-async def _system(data: DataDirectory) -> AsyncIterator[RunFile]:
-    """The system, from when everything answers until it has stopped. Raises `ServerFailed`."""
-    log = data.path.parent / "up.log"
-    command = (sys.executable, "-m", "holdfast", "up", "--data", str(data.path), "--port", "0")
-    child = process.spawn(Launch("up", command, log, _environment(), death_signal=signal.SIGTERM))
-    try:
-        deadline = time.monotonic() + UP_S
-        while not data.run_file.exists():
-            if child.poll() is not None or time.monotonic() > deadline:
-                raise ServerFailed(f"the system did not start; {process.last_words(log, 20)}")
-            await asyncio.sleep(0.05)
-        yield RunFile.read(data.run_file)
-    finally:
-        await _stop(child)
-
-
-async def _stop(child: subprocess.Popen[bytes]) -> None:
-    """Stop `up`, which stops its children; a second Ctrl-C does not leave them behind."""
-    child.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + DOWN_S
-    while child.poll() is None:
-        if time.monotonic() > deadline:
-            child.kill()
-        try:
-            await asyncio.sleep(0.05)
-        except asyncio.CancelledError:
-            continue
-
-
-def _environment() -> dict[str, str]:
-    """The environment without the settings of another system, which this must not touch.
-
-    Those of a `.env` in the working directory are overruled by being set to nothing.
-    """
-    return {**os.environ, **dict.fromkeys(given_settings(), "")}
 
 
 async def _sell(
@@ -199,7 +156,7 @@ async def _verify(data: DataDirectory) -> list[str]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=_environment(),
+        env=clean_environment(),
     )
     try:
         said, complaint = await checking.communicate()

@@ -1,0 +1,116 @@
+"""What latency does under load, with the worker draining beside, and what a full Redis costs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Final
+
+from redis.asyncio import Redis
+
+from holdfast.bench.orders import Measured, Order
+from holdfast.bench.rows import CUSTOMERS
+from holdfast.bench.stage import Stage
+
+PART: Final = 0.7
+"""Of the measured maximum: what a system should be planned for."""
+OVERLOAD: Final = 2.0
+SECONDS: Final = 4.0
+CROWD: Final = 10_000
+CROWD_SECONDS: Final = 8.0
+GATEWAY_MS: Final = 100
+FEW_BOOKINGS: Final = 1_000
+PROBED: Final = 2_000
+"""Calls whose mean is taken for the cost of a hold."""
+FILLED_AT_ONCE: Final = 20_000
+
+ABOUT: Final = {
+    "echo_64": "Starlette echo at 70 %, 64 connections",
+    "hold_64": "holds at 70 %, 64 connections",
+    "echo_1000": "Starlette echo at 70 %, 1,000 connections",
+    "hold_1000": "holds at 70 %, 1,000 connections",
+    "availability_70": "availability at 70 %",
+    "overload": "holds at 200 %, 1,000 connections",
+    "pay_100": f"payments at 70 %, a gateway of {GATEWAY_MS} ms",
+    "bare_crowd": f"uvicorn, bare echo, {CROWD:,} connections",
+    "crowd": f"holds, {CROWD:,} connections",
+}
+
+
+async def play_latencies(
+    stage: Stage, most: Mapping[str, float]
+) -> AsyncGenerator[tuple[str, Measured]]:
+    """Latencies on a schedule, once a round.
+
+    Args:
+        most: the most by the second that each row was found to do.
+    """
+    api, echo = stage.run.url, stage.starlette_url
+    for connections in (64, 1_000):
+        yield (
+            f"echo_{connections}",
+            await _at(stage, "echo", echo, connections, PART * most["starlette"]),
+        )
+        yield (
+            f"hold_{connections}",
+            await _at(stage, "hold", api, connections, PART * most["hold_drained"]),
+        )
+    yield (
+        "availability_70",
+        await _at(stage, "availability", api, 64, PART * most["availability"]),
+    )
+    yield "overload", await _at(stage, "hold", api, 1_000, OVERLOAD * most["hold_drained"])
+    await stage.gateway_takes(GATEWAY_MS)
+    yield "pay_100", await _at(stage, "paid", api, 256, PART * most["paid"])
+    await stage.gateway_takes(0)
+
+
+async def play_crowd(stage: Stage) -> AsyncGenerator[tuple[str, Measured]]:
+    """Ten thousand connections with a request in flight each: the bare echo and the API."""
+    for name, work, url in (
+        ("bare_crowd", "echo", stage.bare_url),
+        ("crowd", "answered", stage.run.url),
+    ):
+        order = Order(
+            work=work, url=url, connections=CROWD, seconds=CROWD_SECONDS, customers=CUSTOMERS
+        )
+        yield name, await stage.measure(order)
+
+
+async def _at(stage: Stage, work: str, url: str, connections: int, per_s: float) -> Measured:
+    return await stage.measure(
+        Order(
+            work=work,
+            url=url,
+            connections=connections,
+            seconds=SECONDS,
+            per_s=per_s,
+            customers=CUSTOMERS,
+        )
+    )
+
+
+async def cost_of_a_hold_us(stage: Stage, bookings: int) -> float:
+    """The server's own microseconds for a hold, with so many live bookings in Redis."""
+    async with Redis.from_url(stage.run.redis_url) as server:
+        while (missing := bookings - await _bookings(server)) > 0:
+            await _raw(stage, min(missing, FILLED_AT_ONCE))
+        before = await _spent(server)
+        await _raw(stage, PROBED)
+        after = await _spent(server)
+    return (after[1] - before[1]) / (after[0] - before[0])
+
+
+async def _raw(stage: Stage, calls: int) -> None:
+    await stage.measure(Order(work="raw", url=stage.run.url, calls=calls))
+
+
+async def _bookings(server: Redis) -> int:
+    """About: a booking has its hash and its idempotency record, and everything else is few."""
+    keys: int = await server.dbsize()
+    return keys // 2
+
+
+async def _spent(server: Redis) -> tuple[int, int]:
+    """Calls of scripts so far, and the microseconds that they took."""
+    found = (await server.info("commandstats"))["cmdstat_evalsha"]
+    return int(found["calls"]), int(found["usec"])
