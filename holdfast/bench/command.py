@@ -83,7 +83,7 @@ async def _bench(stage: Stage, rounds: int, live: int, *, as_json: bool) -> int:
 
 
 def strange_answers(found: Mapping[str, Sequence[Measured]]) -> list[str]:
-    """What was answered that nobody should be: connections cut, requests refused, faults of ours."""
+    """What was answered that nobody should be: connections cut, faults of ours."""
     return [
         f"{ABOUT[name]}: {count} answers {status}"
         for name, those in found.items()
