@@ -44,6 +44,7 @@ from engine.payments.saga import Saga
 from engine.payments.settings import PaymentSettings
 from engine.payments.stripe import StripeGateway
 from engine.settings import EngineOptions, Settings
+from engine.tasks import end_tasks
 from persistence.pool import create_pool
 from persistence.reads import Reads
 
@@ -111,8 +112,7 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            tending.cancel()
-            await asyncio.gather(tending, return_exceptions=True)
+            await end_tasks((tending,))
     finally:
         await parts.verifier.keys.close()
         if parts.opened_cashier is not None:

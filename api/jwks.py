@@ -20,6 +20,7 @@ from jwt.exceptions import PyJWTError
 
 from engine.errors import SettingsError
 from engine.limits import JWKS_AGE_MS, JWKS_RETRY_MS, JWKS_TIMEOUT_MS, MAX_JWKS_BYTES, MAX_JWKS_KEYS
+from engine.tasks import end_tasks
 
 ALGORITHMS: Final = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -151,8 +152,7 @@ class KeySet:
     async def close(self) -> None:
         """Stop a fetch that is under way."""
         if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.gather(self._fetching, return_exceptions=True)
+            await end_tasks((self._fetching,))
         if self._http is not None:
             await self._http.aclose()
 

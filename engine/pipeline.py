@@ -28,6 +28,7 @@ from engine.limits import (
     MAX_CALLS_WAITING,
 )
 from engine.scripts import Script, load_script
+from engine.tasks import end_tasks
 
 
 @dataclass(slots=True)
@@ -224,8 +225,6 @@ class Pipeline:
     async def close(self) -> None:
         """Stop the connections; calls that still wait are told that the outcome is unknown."""
         self._closed = True
-        for link in self._links:
-            link.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
+        await end_tasks(self._links)
         self._fail(list(self._waiting), Unavailable("the engine is closed"))
         self._waiting.clear()

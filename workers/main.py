@@ -12,8 +12,7 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import structlog
 import uvloop
@@ -29,6 +28,7 @@ from engine.payments.saga import Saga
 from engine.payments.settings import PaymentSettings, load_payment_settings
 from engine.payments.stripe import StripeGateway
 from engine.settings import EngineOptions, Settings
+from engine.tasks import end_tasks
 from persistence.bootstrap import bootstrap
 from persistence.drain import Drain
 from persistence.pool import Pool, create_pool
@@ -51,8 +51,6 @@ _log = structlog.stdlib.get_logger("holdfast.worker")
 
 DAY_S: Final = 86_400.0
 ASK_AGAIN_S: Final = 30.0
-CANCEL_AGAIN_S: Final = 3.0
-"""Longer than `workers.queue` takes to end arq's jobs."""
 
 
 def run(settings: Settings) -> None:
@@ -174,7 +172,9 @@ class WorkerProcess:
             hands.stop()
             observer.stop()
             stuck.loop.stop()
-            await asyncio.gather(tasks[0], _cancel((stopping, *tasks[1:])), return_exceptions=True)
+            await asyncio.gather(
+                tasks[0], end_tasks((stopping, *tasks[1:])), return_exceptions=True
+            )
             await notes.aclose()
         await asyncio.gather(recovery.finish(), reconciler.finish())
         await drainer.finish()
@@ -200,19 +200,6 @@ class WorkerProcess:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
-
-
-async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks until they have ended.
-
-    Once is not enough: in Python 3.11 a wait with a time-out, as in redis-py, may lose the
-    cancellation that comes in the moment of its answer, and arq's worker goes on polling.
-    """
-    late = set(tasks)
-    while late:
-        for task in late:
-            task.cancel()
-        _, late = await asyncio.wait(late, timeout=CANCEL_AGAIN_S)
 
 
 def _observer(engine: Engine) -> Loop:

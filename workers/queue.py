@@ -12,6 +12,7 @@ from arq.connections import ArqRedis
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
+from engine.tasks import end_tasks
 from workers.hands import Hands
 from workers.loops import BackOff
 from workers.settings import arq_worker, queue_pool
@@ -52,9 +53,7 @@ async def _end(worker: Worker, pool: ArqRedis) -> None:
     """
     jobs = list(worker.tasks.values())
     if jobs:
-        _, late = await asyncio.wait(jobs, timeout=JOBS_END_S)
-        for job in late:
-            job.cancel()
-        await asyncio.gather(*jobs, return_exceptions=True)
+        await asyncio.wait(jobs, timeout=JOBS_END_S)
+        await end_tasks(jobs)
     with contextlib.suppress(OSError, RedisError):
         await pool.aclose()

@@ -37,6 +37,7 @@ from engine.payments.limits import (
     UNSETTLED_PAGE,
 )
 from engine.payments.matching import DIFFERENCES, Verdict, judge
+from engine.tasks import end_tasks
 from engine.types import Booking
 from persistence.reconciling import Reconciling
 from workers import metrics
@@ -122,8 +123,7 @@ class Reconciler:
     async def finish(self) -> None:
         """Before the process ends. Everything it does may be cut off and is done again."""
         if self._piece is not None:
-            self._piece.cancel()
-            await asyncio.gather(self._piece, return_exceptions=True)
+            await end_tasks((self._piece,))
 
     async def _one_piece(self, _: int) -> int:
         try:

@@ -29,6 +29,7 @@ from engine.payments.limits import (
     SAGA_PATIENCE_S,
 )
 from engine.payments.saga import Saga
+from engine.tasks import end_tasks
 from workers import metrics
 from workers.loops import Loop
 from workers.partitioned import Partitioned
@@ -91,9 +92,7 @@ class Recovery:
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=SAGA_PATIENCE_S)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await end_tasks(late)
         if late:
             _log.warning("stopped_with_open_payments", payments=len(late))
 

@@ -21,6 +21,7 @@ from engine.payments.books import PaymentBooks, PaymentRequest
 from engine.payments.limits import PAY_DEADLINE_MS
 from engine.payments.saga import Saga
 from engine.payments.types import Step
+from engine.tasks import end_tasks
 from engine.types import Booking
 
 _log = structlog.stdlib.get_logger("holdfast.saga")
@@ -126,9 +127,7 @@ class Cashier:
         tasks = list(self._tasks.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=patience_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await end_tasks(late)
 
 
 def _rests(booking: Booking) -> bool:

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from engine.tasks import end_tasks
 from holdfast.embedded.process import ServerFailed
 from holdfast.simulator.api import AnswerLost, Api
 from holdfast.simulator.authentication import AuthenticationPage
@@ -63,9 +64,7 @@ def create_app(settings: SimulatorSettings, store: Store) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         delivering = asyncio.create_task(deliverer.run())
         yield
-        delivering.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await delivering
+        await end_tasks((delivering,))
 
     return Starlette(
         routes=[

@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 from api.app import create_app
 from engine.errors import HoldfastError
 from engine.payments.settings import PaymentSettings
+from engine.tasks import end_tasks
 from tests.helpers.contract import Contract
 from tests.helpers.gateways import payment_settings
 from tests.helpers.identity import AUDIENCE, ISSUER, Identity
@@ -176,8 +177,7 @@ async def open_api(
                 try:
                     yield Api(app, on, identity, http, Contract(document))
                 finally:
-                    draining.cancel()
-                    await asyncio.gather(draining, return_exceptions=True)
+                    await end_tasks((draining,))
 
 
 async def _keep_draining(on: Stage) -> None:
