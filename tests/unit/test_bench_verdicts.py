@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from rich.console import Console
 
 from holdfast.bench import report
@@ -66,7 +68,7 @@ def test_every_target_is_judged_and_one_that_was_not_measured_says_so() -> None:
 
 def test_the_tables_name_every_row_and_every_target() -> None:
     rounds = {name: [rate(100), rate(300)] for name in ABOUT}
-    console = Console(width=200, record=True, quiet=True)
+    console = Console(width=300, file=io.StringIO(), record=True)
     console.print(report.rows_table(rounds, ABOUT))
     console.print(report.verdict_table(report.verdict(rounds)))
     text = console.export_text()
