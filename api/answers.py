@@ -7,66 +7,14 @@ from collections.abc import Iterable
 from api.shapes import (
     AvailabilityShown,
     BookingPage,
-    BookingShown,
     LevelsShown,
-    LineShown,
-    NextActionShown,
-    PaymentShown,
     SaleShown,
     StockHistoryPage,
 )
-from api.times import rfc3339
-from engine.payments.types import Payment
-from engine.types import Availability, Booking, Levels, Line, Sale
+from engine.shown import show_booking
+from engine.times import rfc3339
+from engine.types import Availability, Booking, Levels, Sale
 from persistence.reads import StockPage
-
-
-def _line(line: Line) -> LineShown:
-    return {
-        "item_id": line.item_id,
-        "quantity": line.quantity,
-        "unit_price": line.unit_price,
-        "amount": line.amount,
-    }
-
-
-def _payment(booking: Booking, payment: Payment) -> PaymentShown:
-    action = payment.next_action
-    shown: NextActionShown | None = None
-    if action is not None:
-        shown = {"type": action["type"]}
-        if action.get("url"):
-            shown["url"] = action["url"]
-        if action.get("client_secret"):
-            shown["client_secret"] = action["client_secret"]
-    return {
-        "status": payment.status,
-        "gateway": payment.gateway,
-        "amount": booking.amount,
-        "currency": booking.currency,
-        "authorization_id": payment.authorization_id,
-        "capture_id": payment.capture_id,
-        "attempts": payment.attempt,
-        "decline_code": payment.decline_code,
-        "next_action": shown,
-    }
-
-
-def show_booking(booking: Booking) -> BookingShown:
-    """A booking as the contract spells it."""
-    return {
-        "id": booking.booking_id,
-        "sale_id": booking.sale_id,
-        "customer_id": booking.customer_id,
-        "status": booking.status,
-        "cancel_reason": booking.cancel_reason,
-        "lines": [_line(line) for line in booking.lines],
-        "total": {"amount": booking.amount, "currency": booking.currency},
-        "hold_expires_at": rfc3339(booking.hold_expires_ms),
-        "created_at": rfc3339(booking.created_ms),
-        "updated_at": rfc3339(booking.updated_ms),
-        "payment": _payment(booking, booking.payment) if booking.payment else None,
-    }
 
 
 def show_sale(sale: Sale) -> SaleShown:

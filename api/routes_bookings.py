@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.answers import show_booking, show_bookings
+from api.answers import show_bookings
 from api.call import ADMIN, Call, Reply, json_reply
 from api.metrics import count_outcome
 from api.operations import ALL_SCOPES, BOOKING, CUSTOMERS, Answered, Operation
 from api.paging import bad_cursor, wait_for_writes
 from api.problems import Fault, Problem, invalid, refusal
 from api.schemas import Act, CustomerQuery, HistoryQuery, Hold
-from api.shapes import BookingPage, BookingShown
+from api.shapes import BookingPage
 from engine.outcomes import Outcome
+from engine.shown import BookingShown, show_booking
 from engine.types import Contact, LineRequest
 from persistence.reads import InvalidCursor
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.answers import show_booking
 from api.call import ADMIN, Call, Reply, json_reply
 from api.metrics import count_outcome
 from api.operations import ADMINS, ALL_SCOPES, BOOKING, CUSTOMERS, Answered, Operation
@@ -16,9 +15,9 @@ from api.routes_bookings import (
     own_or_named,
 )
 from api.schemas import Act, CustomerQuery, Nothing
-from api.shapes import BookingShown
 from engine.bookings import Answer
 from engine.outcomes import Outcome
+from engine.shown import BookingShown, show_booking
 from engine.types import CancelReason
 
 

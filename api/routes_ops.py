@@ -9,7 +9,6 @@ import re
 import zlib
 from typing import Final
 
-from api.answers import show_booking
 from api.call import Call, Reply, json_reply
 from api.operations import ADMINS, Answered, Operation
 from api.paging import bad_cursor
@@ -21,6 +20,7 @@ from engine.limits import BOOKING_ID_PATTERN, MAX_PAGE_ROWS, MAX_PARTITIONS
 from engine.payments.limits import MAX_STUCK_LOOKS
 from engine.payments.open import OpenPayment
 from engine.payments.types import Step
+from engine.shown import show_booking
 
 TAG: Final = "operations"
 _CHECK_BYTES: Final = 4

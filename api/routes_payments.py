@@ -6,7 +6,6 @@ from typing import Final
 
 import structlog
 
-from api.answers import show_booking
 from api.call import Call, Reply, json_reply
 from api.metrics import WEBHOOKS, count_outcome
 from api.operations import ADMINS, ANYBODY, BOOKING, CUSTOMERS, GATEWAY, Answered, Operation
@@ -14,13 +13,14 @@ from api.problems import Fault, Problem, invalid, refusal
 from api.routes_bookings import REPLAYED, REPLAYED_ABOUT, TAG
 from api.routes_changes import changed, customer_of
 from api.schemas import CustomerQuery, Nothing, Pay
-from api.shapes import BookingShown, WebhookTaken
+from api.shapes import WebhookTaken
 from engine.outcomes import Outcome
 from engine.payments.books import PaymentRequest
 from engine.payments.cashier import PayAnswer
 from engine.payments.gateway import Rejection
 from engine.payments.limits import MAX_WEBHOOK_BYTES
 from engine.payments.types import PaymentStatus
+from engine.shown import BookingShown, show_booking
 from engine.types import Booking, CancelReason, Status
 
 _log = structlog.stdlib.get_logger("holdfast.api")

@@ -8,70 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from engine import limits
-from engine.payments.types import PaymentStatus, Step
-from engine.types import CancelReason, Status
+from engine.payments.types import Step
+from engine.shown import BookingShown, Minor, Moment
 
-Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Units = Annotated[int, Field(ge=0, le=limits.MAX_INTEGER)]
-Minor = Annotated[int, Field(ge=0, description="In the currency's minor unit.")]
-
-
-class LineShown(TypedDict):
-    """A line at the price it had when it was held."""
-
-    item_id: str
-    quantity: int
-    unit_price: Minor
-    amount: Minor
-
-
-class Total(TypedDict):
-    """An amount of money."""
-
-    amount: Minor
-    currency: str
-
-
-class NextActionShown(TypedDict):
-    """What the buyer has to do: open `url`, or let the gateway's script act on `client_secret`."""
-
-    type: str
-    url: NotRequired[str]
-    client_secret: NotRequired[str]
-
-
-class PaymentShown(TypedDict):
-    """The latest attempt to pay. `attempts` counts it and the ones before."""
-
-    status: PaymentStatus
-    gateway: str
-    amount: Minor
-    currency: str
-    authorization_id: str | None
-    capture_id: str | None
-    attempts: int
-    decline_code: str | None
-    next_action: NextActionShown | None
-
-
-class BookingShown(TypedDict):
-    """A booking. A hold is a booking in `PENDING`; after `hold_expires_at` its units go back."""
-
-    id: str
-    sale_id: str
-    customer_id: str
-    status: Status
-    cancel_reason: CancelReason | None
-    lines: list[LineShown]
-    total: Total
-    hold_expires_at: Moment
-    created_at: Moment
-    updated_at: Moment
-    payment: PaymentShown | None
 
 
 class WebhookTaken(TypedDict):

@@ -1,18 +1,8 @@
-"""Times as the API reads and writes them: RFC 3339, milliseconds."""
+"""Times as the API reads them: RFC 3339; `engine.times` spells them."""
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
-
-
-def rfc3339(ms: int) -> str:
-    """`2026-11-22T10:00:00.000Z` for milliseconds since the epoch."""
-    moment = time.gmtime(ms // 1000)
-    return (
-        f"{moment.tm_year:04d}-{moment.tm_mon:02d}-{moment.tm_mday:02d}T"
-        f"{moment.tm_hour:02d}:{moment.tm_min:02d}:{moment.tm_sec:02d}.{ms % 1000:03d}Z"
-    )
 
 
 def epoch_ms(text: str) -> int:

@@ -103,6 +103,16 @@ CURSOR_POLL_MS: Final = 10
 FLOORS_FRESH_MS: Final = 100
 """PostgreSQL is not asked for its cursors more often, however many calls meet a fence."""
 
+# Events out.
+MAX_DEALT_EVENTS: Final = 5_000
+"""Events taken out of the outbox in one transaction."""
+MAX_STREAMED_EVENTS: Final = 1_000
+"""Events put on the stream in one write."""
+MAX_RELAY_CONNECTIONS: Final = 4
+"""To PostgreSQL, apart from the drain's."""
+EVENTS_IDLE_MIN_MS: Final = 20
+EVENTS_IDLE_MAX_MS: Final = 250
+
 # Workers.
 GC_THRESHOLD: Final = 50_000
 """Allocations between two looks of the garbage collector, in a worker."""

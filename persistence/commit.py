@@ -58,6 +58,7 @@ _BOOKINGS: Final = (
     "created_ms",
     "updated_ms",
     "extended",
+    "events",
 )
 _LINES: Final = ("booking_id", "position", "item_id", "quantity", "unit_price")
 _STOCK_HISTORY: Final = (
@@ -75,6 +76,7 @@ _STOCK_HISTORY: Final = (
     "level_held",
     "level_sold",
 )
+_OUTBOX: Final = ("event_id", "type", "subject", "subject_sequence", "partition", "sequence")
 _POISON: Final = ("21", "22", "23", "54")
 """SQLSTATE classes that are about what is written: a row twice, data, constraints, sizes."""
 
@@ -136,9 +138,10 @@ async def _transact(
         )
         if moved is None:
             return None
-        versions = await taken.fetch(query("booking_versions"), bookings_to_look_up(steps))
-        known = {row["booking_id"]: row["version"] for row in versions}
-        batch = plan(partition, position.generation, steps, links, known)
+        known = await taken.fetch(query("booking_versions"), bookings_to_look_up(steps))
+        versions = {row["booking_id"]: row["version"] for row in known}
+        events = {row["booking_id"]: row["events"] for row in known}
+        batch = plan(partition, position.generation, steps, links, versions, events)
         disagreeing = await _write(taken, batch, contacts)
     # Counted and told only now: what was rolled back has not happened.
     _tell(partition, batch, disagreeing)
@@ -154,6 +157,7 @@ async def _write(
     await _copy(taken, "bookings", _BOOKINGS, batch.bookings.values())
     await _copy(taken, "lines", _LINES, batch.lines)
     await _copy(taken, "stock_history", _STOCK_HISTORY, batch.history)
+    await _copy(taken, "outbox", _OUTBOX, batch.outbox)
     await _set(taken, query("change_bookings"), batch.changes.values())
     await _set(taken, query("upsert_payments"), batch.payments.values())
     kept = [(name, contacts[name]) for name in batch.bookings if name in contacts]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.events import event_ids, events_of
 from engine.journal import Entry
 from engine.types import Booking, Levels, SaleDefinition, definition_of
 from persistence.payments import payment_row
@@ -40,6 +41,8 @@ class Batch:
     levels: dict[ItemKey, Levels] = field(default_factory=dict)
     """What the last entry of each item says that its levels are; for comparison only."""
     history: list[Row] = field(default_factory=list)
+    outbox: list[Row] = field(default_factory=list)
+    """Public events, of the entries that are applied and of no others."""
 
 
 def plan(
@@ -48,6 +51,7 @@ def plan(
     steps: Sequence[Step],
     links: Sequence[bytes],
     versions: Mapping[str, int],
+    events: Mapping[str, int],
 ) -> Batch:
     """Turn the steps of a batch, in order, into rows.
 
@@ -58,9 +62,10 @@ def plan(
     Args:
         links: the chain at each step.
         versions: of the bookings that `bookings_to_look_up` names, those that are there.
+        events: how many public events these have had.
     """
     batch = Batch()
-    known = dict(versions)
+    known, told = dict(versions), dict(events)
     for step, link in zip(steps, links, strict=True):
         entry = step.entry
         booking = entry.booking if entry else None
@@ -92,14 +97,34 @@ def plan(
             )
         )
         if booking:
-            _add_booking(batch, partition, sequence, booking)
+            count = told.get(booking.booking_id, 0)
+            told[booking.booking_id] = count + _add_events(
+                batch, partition, generation, entry, booking.booking_id, count
+            )
+            _add_booking(batch, partition, sequence, booking, told[booking.booking_id])
         elif entry.definition:
+            # Each of a sale's entries is one event, so that its version counts them.
+            before_it = entry.version - 1
+            _add_events(batch, partition, generation, entry, entry.sale_id, before_it)
             _add_sale(batch, partition, entry, definition_of(entry.definition, {}))
         _add_stock(batch, partition, entry, booking_id)
     return batch
 
 
-def _add_booking(batch: Batch, partition: int, sequence: int, booking: Booking) -> None:
+def _add_events(
+    batch: Batch, partition: int, generation: int, entry: Entry, subject: str, count: int
+) -> int:
+    """Put an entry's public events into the outbox, after `count`; answers how many they are."""
+    types = events_of(entry)
+    ids = event_ids(partition, generation, entry.sequence, len(types))
+    for number, (event_id, event_type) in enumerate(zip(ids, types, strict=True), count + 1):
+        batch.outbox.append((event_id, event_type, subject, number, partition, entry.sequence))
+    return len(types)
+
+
+def _add_booking(
+    batch: Batch, partition: int, sequence: int, booking: Booking, events: int
+) -> None:
     booking_id = booking.booking_id
     if payment := booking.payment:
         attempt = (booking_id, payment.attempt)
@@ -117,6 +142,7 @@ def _add_booking(batch: Batch, partition: int, sequence: int, booking: Booking) 
             booking.hold_expires_ms,
             booking.updated_ms,
             booking.extended,
+            events,
         )
         return
     batch.bookings[booking_id] = (
@@ -134,6 +160,7 @@ def _add_booking(batch: Batch, partition: int, sequence: int, booking: Booking) 
         booking.created_ms,
         booking.updated_ms,
         booking.extended,
+        events,
     )
 
 

@@ -5,6 +5,10 @@
 -- Wait for the advisory lock of what only one host may do at a time; it ends with the transaction.
 SELECT pg_advisory_xact_lock($1);
 
+-- try_lock --
+-- Take the advisory lock until the end of the transaction, if nobody has it.
+SELECT pg_try_advisory_xact_lock($1);
+
 -- migrations --
 -- Read which migrations were applied.
 SELECT
@@ -95,10 +99,11 @@ WHERE partition = (
 RETURNING partition;
 
 -- booking_versions --
--- Read the versions of the bookings that are there.
+-- Read the versions of the bookings that are there, and how many public events each has had.
 SELECT
     booking_id,
-    version
+    version,
+    events
 FROM bookings
 WHERE booking_id = any($1::text[]);
 
@@ -112,12 +117,14 @@ SET
     cancel_reason = new.cancel_reason,
     hold_expires_ms = new.hold_expires_ms,
     updated_ms = new.updated_ms,
-    extended = new.extended
+    extended = new.extended,
+    events = new.events
 FROM unnest(
     $1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-    $8::boolean[]
+    $8::boolean[], $9::bigint[]
 ) AS new (
-    booking_id, sequence, version, status, cancel_reason, hold_expires_ms, updated_ms, extended
+    booking_id, sequence, version, status, cancel_reason, hold_expires_ms, updated_ms, extended,
+    events
 )
 WHERE bookings.booking_id = new.booking_id AND new.version > bookings.version;
 
@@ -230,6 +237,79 @@ SELECT
     deltas
 FROM quarantine
 WHERE sale_id = any($1::text[]) AND deltas <> '';
+
+-- deal_out --
+-- Take the oldest events out of the outbox and give each to the places that want it.
+WITH taken AS (
+    DELETE FROM outbox
+    WHERE position = any(
+        array(SELECT oldest.position FROM outbox AS oldest ORDER BY oldest.position LIMIT $1)
+    )
+    RETURNING *
+),
+
+streamed AS (
+    INSERT INTO stream_queue (
+        position, event_id, type, subject_sequence, partition, sequence
+    )
+    SELECT
+        position,
+        event_id,
+        type,
+        subject_sequence,
+        partition,
+        sequence
+    FROM taken
+    WHERE $2::boolean
+)
+
+SELECT count(*) AS events
+FROM taken;
+
+-- take_for_stream --
+-- Take the oldest events out of the stream's queue, with the entries that tell what they say.
+WITH taken AS (
+    DELETE FROM stream_queue
+    WHERE position = any(
+        array(SELECT oldest.position FROM stream_queue AS oldest ORDER BY oldest.position LIMIT $1)
+    )
+    RETURNING *
+)
+
+SELECT
+    taken.event_id,
+    taken.type,
+    taken.subject_sequence,
+    taken.partition,
+    taken.sequence,
+    journal.entry
+FROM taken
+LEFT JOIN journal
+    ON taken.partition = journal.partition AND taken.sequence = journal.sequence
+ORDER BY taken.position;
+
+-- park_streamed --
+-- Keep events that cannot be published, for an operator to look at.
+INSERT INTO deliveries (
+    destination, event_id, type, subject, subject_sequence, partition, sequence, state, attempts,
+    ended_at, detail
+)
+SELECT
+    $1 AS destination,
+    event.event_id,
+    event.type,
+    coalesce(journal.booking_id, journal.sale_id, '') AS subject,
+    event.subject_sequence,
+    event.partition,
+    event.sequence,
+    'parked' AS state,
+    1 AS attempts,
+    now() AS ended_at,
+    event.detail
+FROM unnest($2::text[], $3::text[], $4::bigint[], $5::integer[], $6::bigint[], $7::text[])
+    AS event (event_id, type, subject_sequence, partition, sequence, detail)
+LEFT JOIN journal
+    ON event.partition = journal.partition AND event.sequence = journal.sequence;
 
 -- quarantined --
 -- Count the entries in quarantine by partition.

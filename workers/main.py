@@ -42,6 +42,7 @@ from workers.loops import BackOff, Loop
 from workers.queue import keep_queue
 from workers.reconciler import Reconciler
 from workers.recovery import Recovery
+from workers.relay import open_relay
 from workers.settings import queue_pool
 from workers.stuck import StuckCounter
 from workers.sweeper import Sweeper
@@ -96,8 +97,8 @@ class WorkerProcess:
             reads = Reads(pool)
             engine = await self._open(reads)
             if engine:
-                async with engine:
-                    await self._work(pool, reads, engine, gateway)
+                async with engine, open_relay(self._settings) as relay:
+                    await self._work(pool, reads, engine, gateway, relay)
         finally:
             await gateway.close()
             with contextlib.suppress(TimeoutError):
@@ -128,7 +129,9 @@ class WorkerProcess:
                 await self._pause(back_off.failed())
         return None
 
-    async def _work(self, pool: Pool, reads: Reads, engine: Engine, gateway: Gateway) -> None:
+    async def _work(
+        self, pool: Pool, reads: Reads, engine: Engine, gateway: Gateway, relay: tuple[Loop, ...]
+    ) -> None:
         settings = self._settings
         saga = Saga(engine.payments, gateway)
         recovery = Recovery(engine, saga)
@@ -145,6 +148,7 @@ class WorkerProcess:
             recovery.loop,
             reconciler.loop,
             Evictor(engine, reads.cursors, settings.finished_retention_ms).loop,
+            *relay,
         )
         observer = _observer(engine)
         notes = queue_pool(settings.queue_url)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from prometheus_client import Counter, Gauge, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from engine.errors import SettingsError
 from engine.journal import JournalStatus
@@ -67,6 +67,18 @@ RECONCILER_LAG: Final = Gauge(
     multiprocess_mode="mostrecent",
 )
 RETURNED: Final = Counter("holdfast_reconciler_returned", "Orphans voided or refunded.", ("how",))
+EVENTS_SENT: Final = Counter(
+    "holdfast_events_sent", "Public events that arrived, by kind of destination.", ("kind",)
+)
+EVENTS_PARKED: Final = Counter(
+    "holdfast_events_parked", "Public events given up for an operator to look at.", ("kind",)
+)
+EVENT_AGE: Final = Histogram(
+    "holdfast_event_age_seconds",
+    "From the entry in the journal to the arrival of its event, by kind of destination.",
+    ("kind",),
+    buckets=(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 86400.0),
+)
 FAILURES: Final = Counter("holdfast_loop_failures", "Pieces of work that failed.", ("loop",))
 SLICES: Final = Counter(
     "holdfast_loop_slices", "Slices worked, by arq's jobs (arq) or without (own).", ("loop", "hand")
@@ -84,6 +96,17 @@ def observe(statuses: Iterable[JournalStatus]) -> None:
         JOURNAL_BYTES.labels(label).set(status.bytes)
         waits = status.fenced is not None or status.generation is None
         FENCED.labels(label).set(1 if waits else 0)
+
+
+def published(kind: str, parked: int, written_ms: Iterable[int], now_ms: float) -> None:
+    """Count events that arrived somewhere now, by when their entries were written."""
+    ages = EVENT_AGE.labels(kind)
+    count = 0
+    for at_ms in written_ms:
+        ages.observe(max(0.0, now_ms - at_ms) / 1000)
+        count += 1
+    EVENTS_SENT.labels(kind).inc(count)
+    EVENTS_PARKED.labels(kind).inc(parked)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from engine.limits import CONNECT_TIMEOUT_MS, DATABASE_DRAIN_TIMEOUT_MS, QUEUE_T
 from workers.hands import Hands
 
 QUEUE: Final = "holdfast:arq"
-LOOPS: Final = ("drain", "sweep", "recover", "reconcile", "evict")
+LOOPS: Final = ("drain", "sweep", "recover", "reconcile", "evict", "deal", "stream")
 """The loops that arq's ticks seed."""
 JOB_TIMEOUT_S: Final = 4 * DATABASE_DRAIN_TIMEOUT_MS / 1000
 """For a job that hangs. A slice ends by itself after its present piece, which may be a large batch
@@ -63,6 +63,16 @@ async def evict(ctx: dict[str, Any]) -> None:
     await _slice(ctx, "evict")
 
 
+async def deal(ctx: dict[str, Any]) -> None:
+    """A slice of dealing out events."""
+    await _slice(ctx, "deal")
+
+
+async def stream(ctx: dict[str, Any]) -> None:
+    """A slice of the stream for other services."""
+    await _slice(ctx, "stream")
+
+
 async def _slice(ctx: dict[str, Any], name: str) -> None:
     hands: Hands = ctx["hands"]
     await hands.job(name, ctx["redis"])
@@ -85,7 +95,7 @@ def ticks() -> list[CronJob]:
             max_tries=1,
             timeout=JOB_TIMEOUT_S,
         )
-        for job in (drain, sweep, recover, reconcile, evict)
+        for job in (drain, sweep, recover, reconcile, evict, deal, stream)
     ]
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from api.times import epoch_ms, rfc3339
+from api.times import epoch_ms
+from engine.times import rfc3339
 from tests.helpers.api import ITEM, Api, hold_body, open_api
 
 
@@ -127,8 +128,7 @@ async def test_a_hold_that_the_sale_does_not_allow_is_refused(
 async def test_a_sale_that_closed_or_never_was_takes_no_hold(api: Api) -> None:
     await api.put_sale(closes_at=rfc3339(int(time.time() * 1000) + 300))
     await asyncio.sleep(0.4)
-    answer = await api.post("/v1/bookings", hold_body(), key=key())
-    assert answer.json()["code"] == "sale_closed"
+    assert (await api.post("/v1/bookings", hold_body(), key=key())).json()["code"] == "sale_closed"
     answer = await api.post("/v1/bookings", hold_body("nowhere"), key=key())
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_sale")
 

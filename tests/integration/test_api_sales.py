@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from api.times import rfc3339
+from engine.times import rfc3339
 from tests.helpers.api import ITEM, SALE, Api, open_api
 
 ADMIN: dict[str, Any] = {"sub": "boss", "scope": "admin"}

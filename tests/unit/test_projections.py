@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any
 
 import orjson
 import pytest
@@ -14,7 +12,6 @@ from hypothesis import strategies as st
 from engine.journal import JournalSlice, RawEntry
 from engine.limits import MAX_INTEGER
 from engine.types import Levels
-from persistence.projections import Batch, plan
 from persistence.steps import (
     Position,
     advance,
@@ -25,31 +22,9 @@ from persistence.steps import (
     understand,
 )
 from tests.helpers.ledger import NOON_MS, booking_entry, booking_id, sale_entry
+from tests.unit.planned import cancelled, held, planned, raw
 
 START = Position(1, 0, bytes(32), None)
-
-
-def raw(texts: Sequence[bytes], after: int = 0) -> list[RawEntry]:
-    return [RawEntry(sequence, text) for sequence, text in enumerate(texts, after + 1)]
-
-
-def planned(*texts: bytes, versions: dict[str, int] | None = None, after: int = 0) -> Batch:
-    """Plan entries that follow sequence `after`."""
-    raws = raw(texts, after)
-    steps, unknown = understand(raws)
-    assert unknown is None
-    _, links = advance(Position(1, after, bytes(32), None), raws)
-    return plan(3, 1, steps, links, versions or {})
-
-
-def held(number: int = 1, **fields: Any) -> bytes:
-    return booking_entry(
-        "held", number, 1, **({"deltas": "seat:-2:2:0", "levels": "seat:98:2:0"} | fields)
-    )
-
-
-def cancelled(number: int = 1, version: int = 2) -> bytes:
-    return booking_entry("cancelled", number, version, deltas="seat:2:-2:0", levels="seat:100:0:0")
 
 
 def test_a_hold_is_a_booking_its_lines_and_a_change_of_stock() -> None:
@@ -71,6 +46,7 @@ def test_a_hold_is_a_booking_its_lines_and_a_change_of_stock() -> None:
         NOON_MS,
         NOON_MS + 1,
         False,
+        1,
     )
     assert batch.lines == [
         (name, 0, "seat", 2, 5_000),
@@ -97,7 +73,10 @@ def test_several_versions_of_a_booking_collapse_to_the_last_and_its_deltas_do_no
 
 def test_a_booking_that_was_there_before_is_only_changed() -> None:
     batch = planned(
-        booking_entry("extended", 1, 2), cancelled(version=3), versions={booking_id(1): 1}
+        booking_entry("extended", 1, 2),
+        cancelled(version=3),
+        versions={booking_id(1): 1},
+        events={booking_id(1): 4},
     )
     assert batch.bookings == {}
     assert batch.lines == []
@@ -111,6 +90,7 @@ def test_a_booking_that_was_there_before_is_only_changed() -> None:
             NOON_MS + 300_000,
             NOON_MS + 3,
             False,
+            6,
         )
     }
 

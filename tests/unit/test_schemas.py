@@ -23,7 +23,8 @@ from api.schemas import (
     parse_body,
     parse_query,
 )
-from api.times import epoch_ms, rfc3339
+from api.times import epoch_ms
+from engine.times import rfc3339
 from engine.types import Status
 
 MOST = 2**53 - 1
