@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from engine.errors import Unavailable
-from engine.types import Contact, Floor, Levels
+from engine.types import Contact, Floor
 from persistence import commit as commit_module
 from persistence.drain import Drain
 from tests.helpers.ledger import Ledger, concert, open_ledger
@@ -211,47 +210,3 @@ async def test_postgresql_away_is_unavailable_and_not_a_fence(
         await ledger.drain.run_once(partition)
     monkeypatch.undo()
     assert await ledger.drain.run_once(partition) == 1
-
-
-CHILD = """
-import asyncio, sys
-from persistence import commit
-from tests.helpers.ledger import open_ledger
-
-async def main():
-    write = commit._write
-    async def write_and_wait(*args):
-        await write(*args)
-        print("written", flush=True)
-        await asyncio.sleep(600)
-    commit._write = write_and_wait
-    async with open_ledger(sys.argv[1], sys.argv[2]) as ledger:
-        await ledger.drain.run_once(int(sys.argv[3]))
-
-asyncio.run(main())
-"""
-
-
-async def test_a_drain_process_killed_before_its_commit_is_made_up_for_exactly_once(
-    ledger: Ledger, redis_url: str, database_url: str
-) -> None:
-    await ledger.engine.sales.put(concert())
-    partition = ledger.engine.keys.partition_of_sale("concert")
-    for _ in range(5):
-        await ledger.hold()
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-c", CHILD, redis_url, database_url, str(partition)),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert child.stdout
-    async with asyncio.timeout(30):
-        assert await child.stdout.readline() == b"written\n"
-    assert await ledger.drain.run_once(partition) == 0, "the other one is at it"
-    child.kill()
-    await child.wait()
-    assert await drained_soon(ledger.drain, partition) == 6
-    assert await ledger.levels() == {
-        "concert": (Levels("seat", 90, 10, 0), Levels("stand", 100, 0, 0))
-    }
-    assert await ledger.rows("SELECT count(*) FROM journal") == [(6,)]
