@@ -18,8 +18,9 @@ import redis.asyncio
 from tests.helpers import books
 from tests.helpers.client import Client
 from tests.helpers.load import Load, items_of, put_sales
-from tests.helpers.power_cut import lost, make_traceable, power_cut
+from tests.helpers.power_cut import lost, power_cut
 from tests.helpers.servers import System
+from tests.helpers.wrapped_valkey import wrapped
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="ptrace as Linux has it")
 
@@ -29,7 +30,7 @@ CAPACITIES = {f"synced-{number}": {"A": 100_000, "B": 100_000} for number in ran
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
     """A system whose Valkey can be traced; one for each test, which leaves it half dead."""
-    with System(tmp_path / "data", **make_traceable(tmp_path)) as system:
+    with System(tmp_path / "data", **wrapped(tmp_path)) as system:
         yield system
 
 

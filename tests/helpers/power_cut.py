@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import stat
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,28 +13,11 @@ from pathlib import Path
 import redis.asyncio
 
 from engine.keys import Keys
-from holdfast.embedded import valkey
 from tests.helpers import books
 from tests.helpers.faults import frozen_alone
 from tests.helpers.fsync_trace import FsyncTrace, Trace
 from tests.helpers.load import Load
 from tests.helpers.servers import System, Valkey, is_alive, until
-
-PR_SET_PTRACER, PR_SET_PTRACER_ANY = 0x59616D61, -1
-TRACEABLE = f"""#!{sys.executable} -IS
-# Where only its ancestors may trace a process (Yama), this one lets anybody.
-import ctypes, os, sys
-ctypes.CDLL(None).prctl({PR_SET_PTRACER}, ctypes.c_long({PR_SET_PTRACER_ANY}), 0, 0, 0)
-os.execv({str(valkey.find_binary())!r}, sys.argv)
-"""
-
-
-def make_traceable(directory: Path) -> dict[str, str]:
-    """The settings of a system whose Valkey can be traced; a program is left in `directory`."""
-    wrapper = directory / "valkey-server"
-    wrapper.write_text(TRACEABLE)
-    wrapper.chmod(stat.S_IRWXU)
-    return {"HOLDFAST_VALKEY_SERVER": str(wrapper)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ from holdfast.embedded.process import free_port
 from tests.helpers import books
 from tests.helpers.client import Client
 from tests.helpers.load import Load, items_of, put_sales
-from tests.helpers.power_cut import make_traceable
 from tests.helpers.servers import System
+from tests.helpers.wrapped_valkey import wrapped
 from tests.soak import payments
 from tests.soak.catalogue import FAULTS, Ground
 from tests.soak.report import Firing, Report
@@ -117,7 +117,7 @@ def main() -> int:
     print(f"soak: --seed {options.seed} --minutes {options.minutes:g}", flush=True)
     scratch = Path(tempfile.mkdtemp(prefix="holdfast-soak-"))
     report = Report(options.seed, options.minutes, options.away)
-    system = System(scratch / "data", "--port", str(free_port()), **make_traceable(scratch))
+    system = System(scratch / "data", "--port", str(free_port()), **wrapped(scratch))
     try:
         if options.only in {None, PAYMENTS}:
             report.payments = asyncio.run(payments.pay(scratch, options.seed))
