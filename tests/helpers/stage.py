@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,11 +149,15 @@ class RunningWorker:
     """`holdfast worker` as a process of its own; what it logs goes into a file.
 
     A context manager: stopped on leaving if it still runs. Without `payments` it has a gateway
-    that never answers.
+    that never answers. `command`: another part in its place, or one that runs otherwise.
     """
 
     def __init__(
-        self, settings: Settings, log: Path, payments: PaymentSettings | None = None
+        self,
+        settings: Settings,
+        log: Path,
+        payments: PaymentSettings | None = None,
+        command: Sequence[str] = holdfast("worker"),
     ) -> None:
         self.log = log
         environment = {
@@ -170,7 +174,7 @@ class RunningWorker:
         }
         with log.open("ab") as output:
             self.child = subprocess.Popen(
-                holdfast("worker"),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -35,6 +35,26 @@ async def test_a_sweep_ends_what_is_due_in_slices(redis_url: str) -> None:
         assert reasons == {CancelReason.EXPIRED}
 
 
+async def test_two_sweepers_at_once_give_each_unit_back_once(redis_url: str) -> None:
+    many = 3 * limits.MAX_EXPIRED_PER_CALL
+    async with opened(redis_url) as one, opened(redis_url) as two:
+        await one.sales.put(gig(many))
+        partition = one.keys.partition_of_sale("gig")
+        answers = await asyncio.gather(
+            *(one.bookings.reserve("gig", f"b{at}", SEAT, "key") for at in range(many))
+        )
+        last = max(answer.booking.hold_expires_ms for answer in answers if answer.booking)
+        await move_clock(redis_url, "gig", last)
+        swept = await asyncio.gather(
+            *(engine.bookings.sweep(partition, many) for engine in (one, two, one, two))
+        )
+        assert sum(swept) == many
+        assert sum(count > 0 for count in swept) > 1, "one of them found all of it"
+        state = await check_books(one)
+        assert state.sales["gig"].levels["seat"] == Levels("seat", many, 0, 0)
+        assert state.sequence == 1 + 2 * many
+
+
 async def test_a_sweep_goes_on_to_the_next_sale(redis_url: str) -> None:
     async with opened(redis_url, partitions=1) as engine:
         for name in ("one", "two", "three"):
