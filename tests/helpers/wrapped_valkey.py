@@ -56,10 +56,11 @@ class SmallDisk:
 
     async def is_full(self) -> None:
         """Wait until the server has ended once more, because it could not write."""
-        await until(lambda: self._count() > self.ends, "the disk is full", 60)
-        self.ends = self._count()
+        await until(lambda: self.count() > self.ends, "the disk is full", 60)
+        self.ends = self.count()
 
-    def _count(self) -> int:
+    def count(self) -> int:
+        """How often it has ended so."""
         return self.log.read_text().count(CANNOT_WRITE)
 
 
@@ -70,7 +71,7 @@ async def small_disk(system: System, room_bytes: int) -> AsyncIterator[SmallDisk
     async with redis.asyncio.Redis.from_url(system.run["redis_url"]) as client:
         directory = Path((await client.config_get("dir"))["dir"])
     disk = SmallDisk(system.directory / "logs" / "valkey.log")
-    disk.ends = disk._count()
+    disk.ends = disk.count()
     before = disk.ends
     try:
         async with killed(system, "redis"):
@@ -80,4 +81,4 @@ async def small_disk(system: System, room_bytes: int) -> AsyncIterator[SmallDisk
         yield disk
         assert disk.ends > before, "there was room"
     finally:
-        bound.unlink()
+        bound.unlink(missing_ok=True)
