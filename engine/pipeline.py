@@ -138,7 +138,9 @@ class Pipeline:
         transport: Transport | None = None
         connected_before, losses = False, 0
         try:
-            while True:
+            # Not only until it is cancelled: in Python 3.11 a wait with a time-out, as redis-py's
+            # are, loses the cancellation that comes in the moment of its end.
+            while not self._closed:
                 batch = self._take()
                 if not batch:
                     idle = asyncio.get_running_loop().create_future()

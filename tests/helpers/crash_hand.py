@@ -168,5 +168,11 @@ async def abandoned(hand: Hand) -> None:
     await hand.abandon()
 
 
+async def authorized_and_lost(hand: Hand) -> None:
+    """An authorization that nobody recorded; its owner's lease has run out."""
+    await hand.gateway.authorize(intent_of(await hand.begin()))
+    await hand.abandon()
+
+
 async def held(_: Hand) -> None:
     """A hold."""

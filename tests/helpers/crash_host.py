@@ -1,33 +1,45 @@
-"""Carries payments on in processes that die at a chosen await.
+"""Carries payments on in processes that die, or are stopped, at a chosen await.
 
     python -m tests.helpers.crash_host REDIS_URL SIMULATOR_URL DIRECTORY < jobs.json
 
 Everything is imported once; each job is a fork of that, which ends by itself, or by SIGKILL at its
-point. A job's trace, `DIRECTORY/ID`, says in lines what it came by: `booking ID`, `armed`, then
-`before POINT` and `after POINT`. When all are done, the exit codes by job's id are printed.
+point, or waits there for a SIGCONT. A job's trace, `DIRECTORY/ID`, says in lines what it came by:
+`process PID`, `booking ID`, `armed`, then `before POINT` and `after POINT`. One that does not end
+in time gives up by itself, and its trace says where every task of it stood. When all are done, the
+exit codes by job's id are printed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import faulthandler
+import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 from tests.helpers.crash_points import instrument
+from tests.helpers.servers import clean_environment
 
 AT_ONCE: Final = 4
+PATIENCE_S: Final = 90
+"""How long a job may take. It asks the gateway some ten times, each time for 10 s at the most."""
+TOO_LATE: Final = 3
+"""The exit code of one that took longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A payment to carry on, and where to die; without a point, nowhere.
+    """A payment to carry on, and where to die (or to pause); without a point, nowhere.
 
     `booking_id`: one that another process left, and `owner` now takes over.
     """
@@ -39,6 +51,7 @@ class Job:
     side: str = ""
     sale_id: str = ""
     booking_id: str = ""
+    pauses: bool = False
 
 
 class Trace:
@@ -47,15 +60,21 @@ class Trace:
     def __init__(self) -> None:
         self._file = -1
         self._armed = False
-        self._dies_at = ""
+        self._place = ""
+        self._signal = signal.SIGKILL
 
     def begin(self, path: Path) -> None:
-        """Write into this file from now on."""
+        """Write into this file from now on, and give up in time."""
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.write(f"process {os.getpid()}")
+        signal.signal(signal.SIGALRM, self._give_up)
+        signal.alarm(PATIENCE_S)
+        # Should it hang where no handler of Python's is called.
+        faulthandler.dump_traceback_later(PATIENCE_S + 10, exit=True, file=self._file)
 
-    def arm(self, dies_at: str) -> None:
-        """Die at this line."""
-        self._armed, self._dies_at = True, dies_at
+    def arm(self, place: str, number: signal.Signals) -> None:
+        """Have this signal sent to the process at a place."""
+        self._armed, self._place, self._signal = True, place, number
         self.write("armed")
 
     def write(self, line: str) -> None:
@@ -63,11 +82,22 @@ class Trace:
         os.write(self._file, f"{line}\n".encode())
 
     def pass_by(self, line: str) -> None:
-        """Note a place, or die there."""
+        """Note a place; die or pause there, if it is the one."""
         if self._armed:
             self.write(line)
-            if line == self._dies_at:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if line == self._place:
+                os.kill(os.getpid(), self._signal)
+
+    def _give_up(self, _: int, frame: FrameType | None) -> None:
+        """Say where everything stands, and end."""
+        told = io.StringIO(f"did not end within {PATIENCE_S} s\n")
+        told.seek(0, io.SEEK_END)
+        traceback.print_stack(frame, file=told)
+        with contextlib.suppress(RuntimeError):
+            for task in asyncio.all_tasks():
+                task.print_stack(file=told)
+        self.write(told.getvalue())
+        os._exit(TOO_LATE)
 
     async def reach(self, point: str, awaited: Awaitable[Any]) -> Any:
         """Stand for `await awaited`."""
@@ -103,7 +133,8 @@ async def carry_on(job: Job, redis_url: str, simulator_url: str) -> None:
             await hand.hold()
             TRACE.write(f"booking {hand.booking_id}")
             await scenario.setup(hand)
-        TRACE.arm(f"{job.side} {job.point}")
+        number = signal.SIGSTOP if job.pauses else signal.SIGKILL
+        TRACE.arm(f"{job.side} {job.point}", number)
         await scenario.act(hand, OddGateway(gateway, scenario.odd), job.owner)
 
 
@@ -132,20 +163,47 @@ def main() -> None:
 
     logs.configure("error", "json")
     jobs = [Job(**job) for job in json.load(sys.stdin)]
-    running: dict[int, str] = {}
+    running: dict[int, Job] = {}
     ended: dict[str, int] = {}
     while jobs or running:
-        while jobs and len(running) < AT_ONCE:
+        while jobs and sum(not job.pauses for job in running.values()) < AT_ONCE:
             job = jobs.pop(0)
-            running[fork(job, redis_url, simulator_url, Path(directory))] = job.id
+            running[fork(job, redis_url, simulator_url, Path(directory))] = job
         pid, status = os.wait()
-        ended[running.pop(pid)] = os.waitstatus_to_exitcode(status)
+        ended[running.pop(pid).id] = os.waitstatus_to_exitcode(status)
     print(json.dumps(ended))
 
 
-def spelled(jobs: list[Job]) -> bytes:
-    """The jobs as `main` reads them."""
-    return json.dumps([asdict(job) for job in jobs]).encode()
+def start(
+    jobs: Sequence[Job], redis_url: str, simulator_url: str, directory: Path
+) -> subprocess.Popen[str]:
+    """Have jobs done, each in a process of its own; `ended` answers how they ended."""
+    # Most of them are killed, and what they measured of coverage with them.
+    environment = {
+        name: value
+        for name, value in clean_environment().items()
+        if not name.startswith("COVERAGE_")
+    }
+    spelled = directory / "jobs.json"
+    spelled.write_text(json.dumps([asdict(job) for job in jobs]))
+    command = (sys.executable, "-m", "tests.helpers.crash_host")
+    with spelled.open() as given:
+        return subprocess.Popen(
+            (*command, redis_url, simulator_url, str(directory)),
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+
+
+def ended(host: subprocess.Popen[str]) -> dict[str, int]:
+    """Wait until all jobs have ended; their exit codes by id."""
+    told, errors = host.communicate(timeout=600)
+    assert host.returncode == 0, errors
+    codes: dict[str, int] = json.loads(told)
+    return codes
 
 
 if __name__ == "__main__":

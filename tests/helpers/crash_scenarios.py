@@ -25,6 +25,7 @@ from tests.helpers.crash_hand import (
     acted,
     asking,
     authorized,
+    authorized_and_lost,
     begun,
     cancelled,
     captured_and_cancelled,
@@ -33,6 +34,9 @@ from tests.helpers.crash_hand import (
     paid_and_cancelled,
 )
 from tests.helpers.odd_gateway import OddGateway, Oddity, instead, lost, seen_as
+from workers import recovery as recovery_module
+from workers.recovery import Recovery
+from workers.undecided import Undecided
 
 PAID: Final = "CONFIRMED CAPTURED"
 DECLINED: Final = "PENDING DECLINED"
@@ -88,6 +92,42 @@ def paying(deadline_ms: int, patience_s: float) -> Act:
         await cashier.close(patience_s)
 
     return act
+
+
+class _One:
+    """An engine whose workers know of one due payment alone: the others are other processes'."""
+
+    def __init__(self, hand: Hand) -> None:
+        self.partitions = hand.engine.partitions
+        self.payments = self
+        self.claim = hand.engine.payments.claim
+        self._books, self._booking_id = hand.engine.payments, hand.booking_id
+
+    async def due(self, partition: int, _: int) -> list[str]:
+        due = await self._books.due(partition, 10_000)
+        return [booking_id for booking_id in due if booking_id == self._booking_id]
+
+
+def working(hands: int = 16, patience_s: float = 15.0, pieces: int = 1) -> Act:
+    """Do a worker's work on what is due, and stop."""
+
+    async def act(hand: Hand, gateway: OddGateway, _: str) -> None:
+        vars(recovery_module).update(MAX_PAYMENTS_AT_ONCE=hands, SAGA_PATIENCE_S=patience_s)
+        saga = Saga(hand.engine.payments, gateway)
+        recovery = Recovery(_One(hand), saga)  # type: ignore[arg-type]
+        for _piece in range(pieces):
+            await recovery.run_once()
+        await recovery.finish()
+
+    return act
+
+
+async def reconciling(hand: Hand, gateway: OddGateway, _: str) -> None:
+    """Decide an authorization whose key has run out, by what the gateway lists."""
+    saga = Saga(hand.engine.payments, gateway, key_lifetime_ms=-1)
+    undecided = Undecided(hand.engine, gateway, saga, settled_ms=0)
+    for _piece in range(3):
+        await undecided.run_once([hand.booking_id])
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,4 +202,9 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "a request that is cut off": Scenario(held, act=paying(0, 0)),
     "a request that joins a lost attempt": Scenario(abandoned, act=paying(10_000, 10)),
     "a request that joins another's attempt": Scenario(begun(), act=paying(100, 0)),
+    "a worker": Scenario(abandoned, act=working()),
+    "a worker whose hands are full": Scenario(abandoned, act=working(hands=1, pieces=2)),
+    "a worker that is cut off": Scenario(abandoned, act=working(patience_s=0)),
+    "the reconciler finds nothing": Scenario(abandoned, (DECLINED, PAID), act=reconciling),
+    "the reconciler finds a charge": Scenario(authorized_and_lost, act=reconciling),
 }

@@ -8,9 +8,11 @@ from dataclasses import replace
 from redis.asyncio import Redis
 
 from engine import limits
+from engine.engine import Engine
+from engine.errors import Overloaded, Unavailable
 from engine.outcomes import Outcome
 from engine.types import CancelReason, ItemDefinition, Levels, LineRequest
-from tests.helpers.engines import SEAT, check_books, gig, move_clock, opened
+from tests.helpers.engines import SEAT, check_books, gig, move_clock, opened, options
 
 
 async def test_500_identical_requests_make_one_booking(redis_url: str) -> None:
@@ -187,3 +189,23 @@ async def test_connections_that_are_cut_under_load_lose_and_double_nothing(redis
         state = await check_books(engine)
         assert state.sales["gig"].levels["seat"] == Levels("seat", 0, 200, 0)
         assert len(state.bookings) == 200
+
+
+async def test_an_engine_closes_in_whatever_moment_of_a_call(redis_url: str) -> None:
+    async with opened(redis_url) as engine:
+        await engine.sales.put(gig())
+    answered = cut_off = 0
+    for ticks in range(60):
+        engine = await Engine.open(options(redis_url))
+        under_way = asyncio.create_task(engine.sales.get("gig"))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            await engine.close()
+        try:
+            assert await under_way
+            answered += 1
+        except (Unavailable, Overloaded):
+            cut_off += 1
+    assert answered
+    assert cut_off

@@ -236,6 +236,18 @@ async def test_closing_tells_who_waits_that_the_outcome_is_unknown(wire: Wire) -
         await call(pipeline)
 
 
+async def test_it_closes_though_its_connections_lose_the_cancellation(wire: Wire) -> None:
+    pipeline = Pipeline(wire.connect)
+    wire.open.clear()
+    wire.loses_cancellations = True
+    under_way = call(pipeline)
+    await wire.reached.wait()
+    async with asyncio.timeout(30):
+        await pipeline.close()
+    assert (await under_way)[0] == b"done"
+    assert wire.closed == wire.opened
+
+
 class TestReplicas:
     """Durability `replica`: no answer before enough replicas have it."""
 

@@ -1,21 +1,20 @@
 """The saga killed at every await, one by one, and again while another owner carries it on.
 
-The places are the awaits of `engine/payments/{saga,cashier}.py`, by their syntax trees. Every
-scenario is run once to see which of them it comes by; then, for each, a process of its own is
-killed (-9) there. A second process takes over and is killed at the same place, if it comes there.
-At last a worker ends what is open, and each payment must have ended as it may: with one capture
-or none, and with stock, booking and payment in step.
+The places are the awaits of `tests.helpers.crash_points.MODULES`, by their syntax trees: the saga,
+the request's part, the worker's, the reconciler's. Every scenario is run once to see which of them
+it comes by; then, for each, a process of its own is killed (-9) there. A second process takes over
+and is killed at the same place, if it comes there. At last a worker ends what is open, and each
+payment must have ended as it may: with one capture or none, and with stock, booking and payment in
+step.
 """
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import importlib.util
-import json
 import signal
-import subprocess
-import sys
 import tokenize
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -33,13 +32,15 @@ from engine.payments.stripe import StripeGateway
 from engine.payments.types import Step
 from engine.types import CancelReason, Status
 from tests.helpers.crash_hand import OWNER, PRICE, VISA, Hand
-from tests.helpers.crash_host import Job, spelled
+from tests.helpers.crash_host import Job, ended, start
 from tests.helpers.crash_points import MODULES, points
 from tests.helpers.crash_scenarios import PAID, SCENARIOS
 from tests.helpers.engines import opened
 from tests.helpers.gateways import Simulator, adapter
-from tests.helpers.servers import Valkey, clean_environment
+from tests.helpers.servers import Valkey
 from workers.recovery import Recovery
+
+pytestmark = pytest.mark.timeout(900)
 
 PLACES = [(point.name, side) for point in points() for side in point.sides]
 KILLED = -signal.SIGKILL
@@ -68,17 +69,8 @@ class Ground:
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Do jobs, each in a process of its own."""
-        command = (sys.executable, "-m", "tests.helpers.crash_host")
-        done = subprocess.run(
-            (*command, self.redis_url, self.simulator.url, str(self.traces)),
-            input=spelled(list(jobs)),
-            capture_output=True,
-            env=clean_environment(),
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr.decode()
-        self.codes |= json.loads(done.stdout)
+        host = start(jobs, self.redis_url, self.simulator.url, self.traces)
+        self.codes |= ended(host)
 
     def trace(self, job: Job) -> list[str]:
         """What a job came by."""
@@ -93,12 +85,17 @@ class Ground:
 
     def booking_id(self, job: Job) -> str:
         """The booking that a job carries on."""
-        return self.trace(job)[0].removeprefix("booking ")
+        return self.trace(job)[1].removeprefix("booking ")
 
     def taken_over(self, job: Job) -> Job:
         """The job of the process that comes after another's death."""
-        again = {"id": f"{job.id}-again", "owner": "second", "sale_id": job.id}
-        return replace(job, booking_id=self.booking_id(job), **again)
+        return replace(
+            job,
+            id=f"{job.id}-again",
+            owner="second",
+            sale_id=job.id,
+            booking_id=self.booking_id(job),
+        )
 
     def hand(self, job: Job, engine: Engine, redis: Redis, gateway: StripeGateway) -> Hand:
         """What a job's payment is carried on with here."""
@@ -202,15 +199,19 @@ def ground(valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> I
         yield ground
 
 
-def test_no_await_of_the_two_modules_is_overlooked() -> None:
+def test_no_await_of_the_modules_is_overlooked() -> None:
     words = Counter[str]()
+    functions = 0
     for module in MODULES:
         spec = importlib.util.find_spec(module)
         assert spec
         assert spec.origin
         with tokenize.open(spec.origin) as file:
             words.update(token.string for token in tokenize.generate_tokens(file.readline))
-    assert len(points()) == words["await"] > 50
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+        functions += sum(isinstance(node, ast.AsyncFunctionDef) for node in ast.walk(tree))
+    assert len(points()) == words["await"] > 60
+    assert words["async"] == functions, "an `async with` or `async for` awaits without saying so"
     assert len({point.name for point in points()}) == len(points())
 
 
