@@ -135,6 +135,10 @@ _DETAILS: Final = {
         "overloaded",
         "Too many changes wait to be stored; new holds are not taken until they are.",
     ),
+    Outcome.SHED: (
+        "overloaded",
+        "The servers are short of room; new holds are not taken until they have some.",
+    ),
     Outcome.DUE_BACKLOG: (
         "overloaded",
         "Units of many expired holds are being taken back; try again at once.",
@@ -173,6 +177,8 @@ _DETAILS: Final = {
 """Outcome → code and detail; a detail without its full stop is completed with the item's id."""
 
 _RETRY_AFTER_S: Final = 1
+_RELIEF_S: Final = {Outcome.SHED: 5, Outcome.BACKLOG_FULL: 5}
+"""What sheds new holds lasts: who comes back at once only adds to it."""
 
 _AS_INVALID: Final = {
     Outcome.AMOUNT_TOO_LARGE: Fault("lines", "the total is more than 2^53 - 1 minor units"),
@@ -204,8 +210,8 @@ def refusal(
         detail = f"{detail} {item_id}." if item_id else f"{detail}."
     if KINDS[code].status not in {429, 503}:
         return Problem(code, detail)
-    wait_ms = retry_after_ms or 0
-    return Problem(code, detail, retry_after_s=max(_RETRY_AFTER_S, -(-wait_ms // 1000)))
+    wait_s = _RELIEF_S.get(outcome, _RETRY_AFTER_S)
+    return Problem(code, detail, retry_after_s=max(wait_s, -(-(retry_after_ms or 0) // 1000)))
 
 
 def problem_of(error: Exception) -> Problem | None:

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from api.shapes import Backlog, FencedPart, PartRead, Readiness
+from api.shapes import Backlog, FencedPart, PartRead, Readiness, SheddingPart
 from engine.errors import HoldfastError
-from engine.journal import JournalStatus
+from engine.journal_status import JournalStatus
 from engine.limits import READINESS_AGE_MS, READINESS_TIMEOUT_MS
+from engine.pressure import Marks
 from engine.types import Floor
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Looks:
                 postgres,
                 identity_known=parts.verifier.keys.known,
                 partitions=parts.settings.partitions,
-                max_backlog_entries=parts.settings.max_backlog_entries,
+                marks=parts.opened.marks if parts.opened else Marks(),
             )
             self._looked_at = time.monotonic()
             return self._last
@@ -92,7 +93,7 @@ def judge(
     *,
     identity_known: bool,
     partitions: int,
-    max_backlog_entries: int,
+    marks: Marks,
 ) -> Readiness:
     """What the state of the parts means.
 
@@ -104,17 +105,20 @@ def judge(
         for one in seen
         if (reason := fence_of(one))
     ]
-    lacking = {one.status.partition: one.status.sequence - one.status.drained for one in seen}
-    full = [number for number, entries in lacking.items() if entries >= max_backlog_entries]
-    oldest = [one.status.oldest_ms for one in seen if one.status.oldest_ms is not None]
+    shedding: list[SheddingPart] = [
+        {"partition": one.status.partition, "reason": reason}
+        for one in seen
+        if (reason := marks.why_shed(one.status))
+    ]
     backlog: Backlog = {
-        "entries": sum(lacking.values()),
-        "oldest_age_s": round(max(0.0, time.time() - min(oldest) / 1000), 3) if oldest else 0.0,
-        "full_partitions": full,
+        "entries": sum(one.status.lacking_entries for one in seen),
+        "bytes": sum(one.status.lacking_bytes for one in seen),
+        "oldest_age_s": max((one.status.oldest_age_ms for one in seen), default=0) / 1000,
+        "full_partitions": [one.status.partition for one in seen if marks.passed_by(one.status)],
     }
-    closed = {part["partition"] for part in fenced} | set(full)
-    taking = redis is not None and identity_known and len(closed) < partitions
-    well = taking and not closed and postgres
+    # Shedding is degraded, wherever it is: whoever holds something still has to pay or cancel here.
+    taking = redis is not None and identity_known and len(fenced) < partitions
+    well = taking and not fenced and not shedding and postgres
     return {
         "status": "ready" if well else "degraded" if taking else "not_ready",
         "redis": _part(redis is not None, "does not answer"),
@@ -122,6 +126,7 @@ def judge(
         "identity": _part(identity_known, "its keys have not been read"),
         "partitions": partitions,
         "fenced": fenced,
+        "shedding": shedding,
         "backlog": None if redis is None else backlog,
     }
 

@@ -68,7 +68,11 @@ OPERATIONS: Final = (
         path="/readyz",
         tag=TAG,
         summary="Whether bookings can be taken",
-        about="`degraded` takes bookings and says what is amiss; `not_ready` takes none.",
+        about=(
+            "`degraded` takes bookings and says what is amiss; in partitions that are `shedding` "
+            "new holds wait, and those that there are can be paid and cancelled. `not_ready` takes "
+            "none."
+        ),
         handler=readyz,
         scopes=ANYBODY,
         sheds=False,

@@ -145,10 +145,18 @@ class FencedPart(TypedDict):
     reason: str
 
 
+class SheddingPart(TypedDict):
+    """A partition that takes no new holds now: `entries`, `bytes`, `age`, `disk`, `memory`, …."""
+
+    partition: int
+    reason: str
+
+
 class Backlog(TypedDict):
     """Changes that PostgreSQL lacks."""
 
     entries: int
+    bytes: int
     oldest_age_s: float
     full_partitions: list[int]
 
@@ -156,7 +164,7 @@ class Backlog(TypedDict):
 class Readiness(TypedDict):
     """Whether bookings can be taken, and what is amiss.
 
-    `degraded` takes bookings; `not_ready` takes none.
+    `degraded` takes bookings, or only ends those that there are; `not_ready` does neither.
     """
 
     status: Literal["ready", "degraded", "not_ready"]
@@ -165,6 +173,7 @@ class Readiness(TypedDict):
     identity: PartRead
     partitions: int
     fenced: list[FencedPart]
+    shedding: list[SheddingPart]
     backlog: Backlog | None
 
 

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from engine.archive import read_payment
 from engine.calls import Caller
 from engine.errors import Unavailable
-from engine.journal import written_ms
+from engine.journal_status import written_ms
 from engine.keys import FAMILY, Keys
 from engine.outcomes import Outcome
 from engine.types import Booking

@@ -14,6 +14,7 @@ from engine.crypto import Vault
 from engine.errors import Unavailable
 from engine.keys import Keys, new_booking_id
 from engine.outcomes import Outcome
+from engine.pressure import Marks
 from engine.types import (
     Booking,
     CancelReason,
@@ -50,14 +51,14 @@ class Bookings:
         keys: Keys,
         vault: Vault,
         rate_limit: RateLimit | None,
-        max_backlog_entries: int,
+        marks: Marks,
         archive: Archive | None,
     ) -> None:
         self._caller = caller
         self._keys = keys
         self._vault = vault
         self._rate_limit = rate_limit
-        self._max_backlog_entries = max_backlog_entries
+        self.marks = marks
         self._archive = archive
 
     async def reserve(
@@ -78,9 +79,9 @@ class Bookings:
             limited: whether the customer's rate limit applies.
             trace: a W3C traceparent for the journal.
 
-        Outcomes: `held`, `replayed`, `idempotency_key_reused`, `rate_limited`, `backlog_full`,
-        `due_backlog`, `unknown_sale`, `unknown_item`, `sale_not_open`, `sale_closed`,
-        `booking_limit`, `amount_too_large`, `customer_limit`, `sold_out`.
+        Outcomes: `held`, `replayed`, `idempotency_key_reused`, `rate_limited`, `shed`,
+        `backlog_full`, `due_backlog`, `unknown_sale`, `unknown_item`, `sale_not_open`,
+        `sale_closed`, `booking_limit`, `amount_too_large`, `customer_limit`, `sold_out`.
         """
         partition = self._keys.partition_of_sale(sale_id)
         booking_id = new_booking_id(partition)
@@ -145,7 +146,9 @@ class Bookings:
             limits.IDEMPOTENCY_TTL_MS,
             rate.interval_us if rate else 0,
             rate.interval_us * rate.burst if rate else 0,
-            self._max_backlog_entries,
+            self.marks.max_entries,
+            self.marks.max_bytes,
+            self.marks.max_age_ms,
             limits.MAX_DUE_SCANNED,
             limits.MAX_TAKEN_BACK_PER_RESERVE,
             limits.MAX_INTEGER,

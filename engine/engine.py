@@ -26,6 +26,7 @@ from engine.limits import FLOORS_FRESH_MS
 from engine.partitions import FloorSource, Partitions
 from engine.payments.books import PaymentBooks, PaymentOptions
 from engine.pipeline import Pipeline, Replicas
+from engine.pressure import Marks, Memory, marks_of, read_memory
 from engine.rate_limit import RateLimiter
 from engine.sales import Sales
 from engine.settings import Durability, EngineOptions
@@ -64,7 +65,7 @@ class Engine:
             self.keys,
             self.vault,
             options.rate_limit,
-            options.max_backlog_entries,
+            Marks(options.max_backlog_entries),
             archive,
         )
         self.payments = PaymentBooks(caller, self.keys, self.bookings, payments)
@@ -101,6 +102,7 @@ class Engine:
                 await check_durability(transport, options.durability)
             finally:
                 await transport.close()
+            engine.bookings.marks = marks_of(options, await engine.memory())
             await engine.refresh_floors()
             await engine._believe_redis()
         except (OSError, RedisError) as error:
@@ -147,6 +149,15 @@ class Engine:
             unknown = self.partitions.floor(status.partition).generation == 0
             if unknown and status.generation is not None:
                 self.partitions.observe(status.partition, status.generation, status.sequence)
+
+    @property
+    def marks(self) -> Marks:
+        """From where on new holds are shed."""
+        return self.bookings.marks
+
+    async def memory(self) -> Memory:
+        """What Redis uses and may use. Raises `Unavailable`."""
+        return await read_memory(self._redis)
 
     async def ping(self) -> None:
         """Raises `Unavailable` where Redis does not answer."""

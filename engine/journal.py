@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,9 @@ from redis.exceptions import RedisError
 
 from engine.calls import Caller
 from engine.errors import Fenced, HoldfastError, Unavailable
+from engine.journal_status import JournalStatus, read_statuses
 from engine.keys import HASH_FUNCTION, Keys
+from engine.limits import MAX_DRAIN_BYTES
 from engine.outcomes import Outcome
 from engine.partitions import Partitions
 from engine.types import Booking, Levels
@@ -54,10 +56,14 @@ class RawEntry:
 
 @dataclass(frozen=True, slots=True)
 class JournalSlice:
-    """Entries in order, and the sequence of the journal's last one when they were read."""
+    """Entries in order, and the sequence of the journal's last one when they were read.
+
+    `cut` says that more could not be had at once: they would be too many bytes.
+    """
 
     sequence: int
     entries: tuple[RawEntry, ...]
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,36 +128,6 @@ def parse_entry(sequence: int, text: bytes) -> Entry:
     )
 
 
-def written_ms(fields: Mapping[bytes, bytes]) -> int | None:
-    """When an entry was written, by the fields of its stream; None where it cannot be read.
-
-    What looks at a journal from outside must not fail on the entry that stops it.
-    """
-    try:
-        at_ms = orjson.loads(fields[b"entry"])["at_ms"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return at_ms if type(at_ms) is int else None
-
-
-@dataclass(frozen=True, slots=True)
-class JournalStatus:
-    """A partition as Redis has it, read past the fence: for operators and readiness.
-
-    `generation` None means that there is no meta; `drained` is the cursor PostgreSQL last told.
-    """
-
-    partition: int
-    generation: int | None
-    sequence: int
-    drained: int
-    fenced: str | None
-    entries: int
-    bytes: int
-    oldest_ms: int | None
-    """When the oldest entry was written that PostgreSQL lacks."""
-
-
 class Journal:
     """The journal operations of an engine."""
 
@@ -177,19 +153,34 @@ class Journal:
         self._partitions.observe(partition, int(reply.text()), 0)
         return reply.outcome
 
-    async def read(self, partition: int, from_sequence: int, limit: int) -> JournalSlice:
-        """Entries from `from_sequence` (inclusive), at most `limit`."""
-        reply = await self._caller.run("read_journal", partition, from_sequence, limit)
+    async def read(
+        self, partition: int, from_sequence: int, limit: int, max_bytes: int = MAX_DRAIN_BYTES
+    ) -> JournalSlice:
+        """Entries from `from_sequence` (inclusive), at most `limit`.
+
+        The one that reaches `max_bytes`, with those before it, is the last.
+        """
+        reply = await self._caller.run("read_journal", partition, from_sequence, limit, max_bytes)
         entries = tuple(
             RawEntry(int(entry_id.partition(b"-")[0]), fields[1])
             for entry_id, fields in reply.values[0]
         )
-        return JournalSlice(reply.sequence, entries)
+        return JournalSlice(reply.sequence, entries, reply.values[1] == 1)
 
-    async def trim(self, partition: int, cursor: int, keep_from: int) -> int:
-        """Tell Redis PostgreSQL's cursor, and drop entries below `keep_from`; answers how many."""
-        reply = await self._caller.run("trim", partition, cursor, keep_from)
+    async def trim(
+        self, partition: int, cursor: int, keep_from: int, drained_bytes: int | None = None
+    ) -> int:
+        """Tell Redis PostgreSQL's cursor, and drop entries below `keep_from`; answers how many.
+
+        `drained_bytes` is the length of all entries up to the cursor, where it is known.
+        """
+        told = "" if drained_bytes is None else drained_bytes
+        reply = await self._caller.run("trim", partition, cursor, keep_from, told)
         return int(reply.text())
+
+    async def shed(self, partition: int, reason: str, ttl_ms: int) -> None:
+        """Have new holds of a partition shed for some time from now."""
+        await self._caller.run("shed", partition, reason, ttl_ms)
 
     async def fence(self, partition: int, reason: str) -> None:
         """Close a partition for everybody until it is rebuilt."""
@@ -214,43 +205,10 @@ class Journal:
         """The status of some or all partitions, in one round trip or two."""
         chosen = list(range(self._keys.partitions) if partitions is None else partitions)
         try:
-            return await self._statuses(chosen)
+            return await read_statuses(self._redis, self._keys, chosen)
         except (OSError, RedisError) as error:
             raise Unavailable(f"Redis: {error}") from error
 
     async def status(self, partition: int) -> JournalStatus:
         """The status of one partition."""
         return (await self.statuses([partition]))[0]
-
-    async def _statuses(self, chosen: list[int]) -> list[JournalStatus]:
-        fields = ("generation", "sequence", "drained", "fenced")
-        pipe = self._redis.pipeline(transaction=False)
-        for partition in chosen:
-            journal = self._keys.key("journal", partition)
-            pipe.hmget(self._keys.meta(partition).decode(), list(fields))
-            pipe.xlen(journal)
-            pipe.memory_usage(journal)
-        found = await pipe.execute()
-        oldest = self._redis.pipeline(transaction=False)
-        for at in range(len(chosen)):
-            drained = int(found[3 * at][2] or 0)
-            journal = self._keys.key("journal", chosen[at])
-            oldest.xrange(journal, min=f"{drained + 1}-0", max="+", count=1)
-        first = await oldest.execute()
-        statuses = []
-        for at, partition in enumerate(chosen):
-            generation, sequence, drained, fenced = found[3 * at]
-            lacking = first[at]
-            statuses.append(
-                JournalStatus(
-                    partition=partition,
-                    generation=int(generation) if generation else None,
-                    sequence=int(sequence or 0),
-                    drained=int(drained or 0),
-                    fenced=fenced.decode() if fenced else None,
-                    entries=found[3 * at + 1],
-                    bytes=found[3 * at + 2] or 0,
-                    oldest_ms=written_ms(lacking[0][1]) if lacking else None,
-                )
-            )
-        return statuses

@@ -54,7 +54,14 @@ MAX_CALLS_PER_BATCH: Final = 256
 MAX_BATCHES_IN_FLIGHT: Final = 4
 MAX_CALLS_WAITING: Final = 20_000
 MAX_DRAIN_ENTRIES: Final = 4_000
+MAX_DRAIN_BYTES: Final = 8 * 1024 * 1024
+"""A batch of the drain ends with the entry that reaches this."""
 MAX_BACKLOG_ENTRIES: Final = 1_000_000
+MAX_BACKLOG_BYTES: Final = 256 * 1024 * 1024
+"""Of journal entries that PostgreSQL may lack, where the server has no `maxmemory`."""
+BACKLOG_SHARE_OF_MEMORY: Final = 4
+"""Where it has one: this part of it, a quarter. The rest is for what the entries are about."""
+MAX_BACKLOG_AGE_MS: Final = 60 * 60 * 1000
 MAX_CALL_ATTEMPTS: Final = 3
 MAX_RESERVE_ROUNDS: Final = 8
 CALL_TIMEOUT_MS: Final = 5_000
@@ -126,10 +133,17 @@ WATCH_MS: Final = 200
 QUEUE_TIMEOUT_MS: Final = 1_000
 MAX_PARTITIONS_AT_ONCE: Final = 64
 MAX_SWEPT_PER_PIECE: Final = 256
+DRAIN_GATHER_ENTRIES: Final = 500
+DRAIN_GATHER_MS: Final = 20
+"""After a batch of fewer entries the next ones gather for so long: no entry waits longer."""
 DRAIN_IDLE_MIN_MS: Final = 5
 DRAIN_IDLE_MAX_MS: Final = 40
 EVICTION_INTERVAL_MS: Final = 1_000
 OBSERVE_INTERVAL_MS: Final = 1_000
+SHED_TTL_MS: Final = 5_000
+"""How long a worker's word holds that new holds are to be shed."""
+MIN_FREE_BYTES: Final = 256 * 1024 * 1024
+MAX_MEMORY_PERCENT: Final = 90
 FINAL_DRAIN_MS: Final = 10_000
 """How long a worker that is told to stop goes on draining."""
 VERIFY_STALL_MS: Final = 10_000
@@ -139,6 +153,8 @@ assert MAX_LINES * MAX_QUANTITY < MAX_INTEGER
 assert MAX_TAKEN_BACK_PER_RESERVE <= MAX_DUE_SCANNED
 assert MAX_EXPIRED_PER_CALL <= MAX_DUE_SCANNED
 assert MAX_DRAIN_ENTRIES < MAX_BACKLOG_ENTRIES
+assert MAX_DRAIN_BYTES < MAX_BACKLOG_BYTES
+assert 2 * OBSERVE_INTERVAL_MS < SHED_TTL_MS, "a shed partition stays so while its worker says so"
 assert JOURNAL_KEPT_BEHIND_CURSOR_MS < FINISHED_RETENTION_MS, "an evicted booking is long drained"
 assert CALL_TIMEOUT_MS < TOMBSTONE_TTL_MS, "a slow load ends before its tombstone does"
 assert MAX_TOKEN_BYTES + MAX_CURSOR_CHARS < MAX_HEADER_BYTES

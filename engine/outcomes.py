@@ -23,6 +23,7 @@ class Outcome(StrEnum):
 
     # Nothing was done, the caller may try again.
     RATE_LIMITED = "rate_limited"
+    SHED = "shed"
     BACKLOG_FULL = "backlog_full"
     DUE_BACKLOG = "due_backlog"
 
@@ -76,6 +77,12 @@ class Outcome(StrEnum):
 
 
 TRANSIENT = frozenset(
-    {Outcome.FENCED, Outcome.RATE_LIMITED, Outcome.BACKLOG_FULL, Outcome.DUE_BACKLOG}
+    {
+        Outcome.FENCED,
+        Outcome.RATE_LIMITED,
+        Outcome.SHED,
+        Outcome.BACKLOG_FULL,
+        Outcome.DUE_BACKLOG,
+    }
 )
 """Outcomes after which the very same call may succeed without anybody else acting."""

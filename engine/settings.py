@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from cryptography.fernet import Fernet
@@ -100,6 +101,16 @@ class Settings(BaseSettings):
     """Requests that one API process works on at once; more are shed."""
     max_backlog_entries: int = Field(limits.MAX_BACKLOG_ENTRIES, ge=1, le=100_000_000)
     """Entries of one partition that PostgreSQL may lack before new holds are shed."""
+    max_backlog_bytes: int | None = Field(None, ge=1)
+    """The same in bytes, of all partitions together; None is a quarter of Redis's `maxmemory`."""
+    max_backlog_age_ms: int = Field(limits.MAX_BACKLOG_AGE_MS, ge=1_000)
+    """The same by the age of the oldest such entry."""
+    watch_disk: Path | None = None
+    """A directory on the disk of Redis's append only file, where a worker can see it."""
+    min_free_bytes: int = Field(limits.MIN_FREE_BYTES, ge=0)
+    """Room on that disk below which new holds are shed."""
+    max_memory_percent: int = Field(limits.MAX_MEMORY_PERCENT, ge=1, le=100)
+    """Of Redis's `maxmemory`, from which on new holds are shed."""
     availability_staleness_ms: int = Field(50, ge=0, le=60_000)
     availability_public: bool = True
     """Whether availability answers without a token."""
@@ -156,6 +167,8 @@ class EngineOptions(BaseModel, frozen=True, arbitrary_types_allowed=True):
     min_replicas: int = Field(1, ge=1, le=8)
     rate_limit: RateLimit | None = None
     max_backlog_entries: int = Field(limits.MAX_BACKLOG_ENTRIES, ge=1, le=100_000_000)
+    max_backlog_bytes: int | None = Field(None, ge=1)
+    max_backlog_age_ms: int = Field(limits.MAX_BACKLOG_AGE_MS, ge=1_000)
 
     @classmethod
     def of(cls, settings: Settings) -> EngineOptions:
@@ -168,4 +181,6 @@ class EngineOptions(BaseModel, frozen=True, arbitrary_types_allowed=True):
             min_replicas=settings.min_replicas,
             rate_limit=settings.rate_limit,
             max_backlog_entries=settings.max_backlog_entries,
+            max_backlog_bytes=settings.max_backlog_bytes,
+            max_backlog_age_ms=settings.max_backlog_age_ms,
         )

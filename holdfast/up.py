@@ -202,6 +202,7 @@ class Up:
             )
             await supervisor.start_server("redis", server)
             self._variables["HOLDFAST_REDIS_URL"] = server.url
+            self._variables.setdefault("HOLDFAST_WATCH_DISK", str(data.path.absolute()))
         if "HOLDFAST_DATABASE_URL" not in self._variables:
             server = await asyncio.to_thread(
                 postgres.prepare, data.path / "postgres", data.logs / "postgres.log"

@@ -18,5 +18,5 @@ if redis.call('EXISTS', key_journal()) == 1 then
   return {'fenced', -1, 'meta_missing'}
 end
 redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'sequence', '0', 'last_ms', '0', 'drained', '0',
-  'partitions', ARGV[3], 'hash_function', ARGV[4])
+  'bytes', '0', 'drained_bytes', '0', 'oldest_ms', '0', 'partitions', ARGV[3], 'hash_function', ARGV[4])
 return {'created', 0, ARGV[1]}

@@ -3,9 +3,9 @@
 -- keys:     meta
 -- derives:  journal sale stock customers deadlines due finished booking contact idempotency rate
 -- args:     generation seen booking_id sale_id customer_id key fingerprint idempotency_ttl_ms
---           interval_us burst_us max_backlog_entries max_due_scanned max_taken max_amount contact
---           trace [item_id quantity]...
--- outcomes: fenced replayed idempotency_key_reused rate_limited backlog_full unknown_sale
+--           interval_us burst_us max_backlog_entries max_backlog_bytes max_backlog_age_ms
+--           max_due_scanned max_taken max_amount contact trace [item_id quantity]...
+-- outcomes: fenced replayed idempotency_key_reused rate_limited shed backlog_full unknown_sale
 --           sale_not_open sale_closed unknown_item booking_limit amount_too_large customer_limit
 --           due_backlog sold_out held
 -- entries:  expired held
@@ -25,12 +25,13 @@
 -- @include lib/repair_due
 -- @include lib/allow_rate
 -- @include lib/replay
+-- @include lib/pressure
 local partition, fenced = open_partition()
 if fenced then
   return fenced
 end
 local booking_id, sale_id, customer_id, key = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local fingerprint, contact, trace = ARGV[7], ARGV[15], ARGV[16]
+local fingerprint, contact, trace = ARGV[7], ARGV[17], ARGV[18]
 
 local record_key = key_idempotency('hold', sale_id, key, customer_id)
 local replay = replay_reply(partition, record_key, fingerprint)
@@ -42,8 +43,9 @@ local arrival_us, wait_us = plan_rate(partition, customer_id, tonumber(ARGV[9]),
 if wait_us then
   return {'rate_limited', partition.sequence, string.format('%d', math.ceil(wait_us / 1000))}
 end
-if partition.sequence - partition.drained >= tonumber(ARGV[11]) then
-  return {'backlog_full', partition.sequence, ''}
+local pressure = pressure_of(partition, tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]))
+if pressure then
+  return {pressure, partition.sequence, ''}
 end
 
 local function refuse(outcome, detail)
@@ -65,16 +67,16 @@ if closes_ms > 0 and partition.now_ms >= closes_ms then
 end
 
 local fields = {}
-for i = 17, #ARGV, 2 do
+for i = 19, #ARGV, 2 do
   fields[#fields + 1] = ARGV[i] .. ':unit_price'
   fields[#fields + 1] = ARGV[i] .. ':max_per_booking'
   fields[#fields + 1] = ARGV[i] .. ':available'
 end
 local stock = redis.call('HMGET', key_stock(sale_id), unpack(fields))
-local max_amount, amount, parts = tonumber(ARGV[14]), 0, {}
+local max_amount, amount, parts = tonumber(ARGV[16]), 0, {}
 local available, max_per_booking = {}, {}
-for i = 17, #ARGV, 2 do
-  local item_id, at = ARGV[i], (i - 17) / 2 * 3
+for i = 19, #ARGV, 2 do
+  local item_id, at = ARGV[i], (i - 19) / 2 * 3
   if not stock[at + 1] then
     return refuse('unknown_item', item_id)
   end
@@ -111,13 +113,13 @@ for _, item_id in ipairs(order) do
 end
 local chosen = {}
 if excess > 0 or short_item then
-  local max_scanned = tonumber(ARGV[12])
+  local max_scanned = tonumber(ARGV[14])
   local due, lost = due_bookings(partition, sale_id, max_scanned + 1)
   if not due then
     return lost
   end
   local more, over_cap
-  chosen, more, over_cap = choose_due(due, short, customer_id, excess, max_scanned, tonumber(ARGV[13]))
+  chosen, more, over_cap = choose_due(due, short, customer_id, excess, max_scanned, tonumber(ARGV[15]))
   if not chosen then
     if more then
       -- The caller asks again by itself, up to some rounds: that must not cost the customer's rate.

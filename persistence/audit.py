@@ -32,11 +32,12 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditPosition:
-    """Where a partition stands; `chain` covers every entry up to the cursor."""
+    """Where a partition stands; `chain` and `bytes` cover every entry up to the cursor."""
 
     generation: int
     sequence: int
     chain: bytes
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,7 @@ async def _transact(
             position.chain,
             reached.sequence,
             reached.chain,
+            reached.bytes,
         )
         if moved is None:
             return None

@@ -18,7 +18,12 @@ from typing import Final
 import structlog
 
 from engine.errors import Fenced, HoldfastError
-from engine.limits import CURSOR_BELIEVED_MS, JOURNAL_KEPT_BEHIND_CURSOR_MS, MAX_DRAIN_ENTRIES
+from engine.limits import (
+    CURSOR_BELIEVED_MS,
+    JOURNAL_KEPT_BEHIND_CURSOR_MS,
+    MAX_DRAIN_BYTES,
+    MAX_DRAIN_ENTRIES,
+)
 from persistence import metrics
 from persistence.commit import commit
 from persistence.pool import Pool, connection
@@ -79,6 +84,7 @@ class Drain:
 
     Args:
         batch_entries: most entries in one transaction.
+        batch_bytes: the entry that reaches this is the last of its transaction.
         clock: seconds that never go back.
     """
 
@@ -88,11 +94,13 @@ class Drain:
         source: Source,
         *,
         batch_entries: int = MAX_DRAIN_ENTRIES,
+        batch_bytes: int = MAX_DRAIN_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
         self._source = source
         self._batch_entries = batch_entries
+        self._batch_bytes = batch_bytes
         self._clock = clock
         self._places: dict[int, _Place] = {}
         self._busy: set[int] = set()
@@ -131,7 +139,8 @@ class Drain:
         position = place.position
         # The entry at the cursor comes along, to be compared; before the first there is none.
         limit = self._batch_entries + min(position.sequence, 1)
-        found = await self._source.journal.read(partition, max(position.sequence, 1), limit)
+        size = self._batch_bytes + len(position.entry or b"")
+        found = await self._source.journal.read(partition, max(position.sequence, 1), limit, size)
         reason = fault_of(position, found, limit)
         if self._source.partitions.floor(partition).generation != position.generation:
             reason = STALE_GENERATION
@@ -201,7 +210,7 @@ class Drain:
         news = (place.position.sequence, place.keep_from(now_s))
         if news == place.told or (place.told and now_s - place.told_s < _BELIEVED_S):
             return
-        await self._source.journal.trim(partition, *news)
+        await self._source.journal.trim(partition, *news, place.position.bytes)
         place.told, place.told_s = news, now_s
 
     def _alarm(self, partition: int, reason: str, sequence: int, detail: str) -> None:

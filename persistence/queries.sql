@@ -80,6 +80,7 @@ SELECT
     partitions.generation,
     partitions.sequence,
     partitions.chain,
+    partitions.bytes,
     journal.entry
 FROM partitions
 LEFT JOIN journal
@@ -89,7 +90,7 @@ WHERE partitions.partition = $1 AND partitions.initialised_at IS NOT NULL;
 -- advance --
 -- Move a partition's cursor, unless somebody else did or does so at this moment.
 UPDATE partitions
-SET sequence = $5, chain = $6, drained_at = now()
+SET sequence = $5, chain = $6, bytes = $7, drained_at = now()
 WHERE partition = (
     SELECT mine.partition
     FROM partitions AS mine
@@ -433,7 +434,8 @@ WHERE partition = $1 AND sequence = any($2::bigint[]);
 SELECT
     generation,
     sequence,
-    chain
+    chain,
+    bytes
 FROM partitions
 WHERE partition = $1;
 

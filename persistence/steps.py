@@ -46,12 +46,16 @@ UNKNOWN_ENTRY: Final = "unknown_entry"
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a partition stands in PostgreSQL. `entry` is the text at the cursor, if still kept."""
+    """Where a partition stands in PostgreSQL. `entry` is the text at the cursor, if still kept.
+
+    `bytes` is the length of all entries up to the cursor.
+    """
 
     generation: int
     sequence: int
     chain: bytes
     entry: bytes | None
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +137,14 @@ def chain_of(chain: bytes, text: bytes) -> bytes:
 
 def advance(position: Position, raws: Sequence[RawEntry]) -> tuple[Position, list[bytes]]:
     """Where a partition stands after some entries, and the chain at each of them."""
-    chain = position.chain
+    chain, size = position.chain, position.bytes
     links = []
     for raw in raws:
         chain = chain_of(chain, raw.text)
+        size += len(raw.text)
         links.append(chain)
     if raws:
-        position = Position(position.generation, raws[-1].sequence, chain, raws[-1].text)
+        position = Position(position.generation, raws[-1].sequence, chain, raws[-1].text, size)
     return position, links
 
 
@@ -183,7 +188,7 @@ def fault_of(position: Position, found: JournalSlice, limit: int) -> str | None:
         expected += 1
         if raw.sequence != expected:
             return JOURNAL_GAP
-    if len(found.entries) < limit and expected != found.sequence:
+    if len(found.entries) < limit and not found.cut and expected != found.sequence:
         return JOURNAL_GAP
     return None
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.engine import Engine
-from engine.journal import JournalStatus
+from engine.journal_status import JournalStatus
+from engine.pressure import Marks
 from engine.settings import EngineOptions, Settings
 from engine.types import Floor
 from persistence.pool import create_pool
@@ -32,7 +33,7 @@ class PartitionBacklog:
     entries: int
     """Journal entries that PostgreSQL lacks."""
     bytes: int
-    """Memory that the whole journal takes in Redis, with what is kept behind the cursor."""
+    """Their length, by what Redis was last told of PostgreSQL's cursor."""
     oldest_age_s: float
     """Of the oldest entry that PostgreSQL lacks; 0 where it lacks none."""
     cursor: int
@@ -43,6 +44,8 @@ class PartitionBacklog:
     """Until PostgreSQL lacks none at this rate; None where nothing moves."""
     fenced: str | None
     """Why the partition waits for its operator."""
+    shedding: str | None
+    """Why it takes no new holds: `entries`, `bytes`, `age`, or what a worker says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ async def measure(engine: Engine, reads: Reads) -> list[PartitionBacklog]:
             max(0.0, now_ms - written_ms[found.partition]) / 1000
             if found.partition in written_ms
             else 0.0,
+            engine.marks,
         )
         for found in after.statuses
     ]
@@ -111,7 +115,12 @@ async def _look(engine: Engine, reads: Reads) -> Look:
 
 
 def backlog_of(
-    found: JournalStatus, before: Look, after: Look, quarantined: int, oldest_age_s: float
+    found: JournalStatus,
+    before: Look,
+    after: Look,
+    quarantined: int,
+    oldest_age_s: float,
+    marks: Marks,
 ) -> PartitionBacklog:
     """What two looks tell of one partition."""
     partition = found.partition
@@ -128,7 +137,7 @@ def backlog_of(
     return PartitionBacklog(
         partition=partition,
         entries=entries,
-        bytes=found.bytes,
+        bytes=found.lacking_bytes if entries else 0,
         oldest_age_s=round(oldest_age_s, 3) if entries else 0.0,
         cursor=cursor,
         tip=found.sequence,
@@ -136,6 +145,7 @@ def backlog_of(
         drain_per_s=round(rate, 1),
         eta_s=eta_s,
         fenced=reason,
+        shedding=marks.why_shed(found),
     )
 
 
@@ -172,7 +182,7 @@ def table(partitions: Sequence[PartitionBacklog]) -> Table:
         drawn.add_column(name, justify="right")
     for name in ("drained/s", "empty in"):
         drawn.add_column(name, justify="right")
-    drawn.add_column("fenced")
+    drawn.add_column("fenced or shedding")
     for part in partitions:
         drawn.add_row(
             str(part.partition),
@@ -184,6 +194,6 @@ def table(partitions: Sequence[PartitionBacklog]) -> Table:
             str(part.quarantined or ""),
             f"{part.drain_per_s:,.0f}",
             "" if not part.entries else "?" if part.eta_s is None else f"{part.eta_s:.1f} s",
-            f"[red]{part.fenced}[/red]" if part.fenced else "",
+            f"[red]{part.fenced or part.shedding}[/red]" if part.fenced or part.shedding else "",
         )
     return drawn

@@ -20,7 +20,7 @@ from asyncpg import UndefinedTableError
 
 from engine.engine import Engine
 from engine.errors import HoldfastError, Unavailable
-from engine.limits import GC_THRESHOLD, OBSERVE_INTERVAL_MS
+from engine.limits import GC_THRESHOLD
 from engine.payments.books import PaymentOptions
 from engine.payments.gateway import Gateway
 from engine.payments.limits import PAYMENT_LEASE_MS, RECONCILER_MARGIN_MS
@@ -47,6 +47,7 @@ from workers.settings import queue_pool
 from workers.stuck import StuckCounter
 from workers.sweeper import Sweeper
 from workers.undecided import Undecided
+from workers.watch import Watch
 
 _log = structlog.stdlib.get_logger("holdfast.worker")
 
@@ -150,7 +151,7 @@ class WorkerProcess:
             Evictor(engine, reads.cursors, settings.finished_retention_ms).loop,
             *relay,
         )
-        observer = _observer(engine)
+        observer = Watch(engine, settings).loop
         notes = queue_pool(settings.queue_url)
         hands = Hands(loops, notes)
         tasks = [
@@ -204,15 +205,3 @@ class WorkerProcess:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
-
-
-def _observer(engine: Engine) -> Loop:
-    """The loop that shows where the journals stand."""
-
-    async def run_once() -> int:
-        metrics.observe(await engine.journal.statuses())
-        return 0
-
-    return Loop(
-        "observe", run_once, idle_min_ms=OBSERVE_INTERVAL_MS, idle_max_ms=OBSERVE_INTERVAL_MS
-    )

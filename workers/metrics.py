@@ -7,7 +7,6 @@ API answers with them. A worker alone serves them on `HOLDFAST_METRICS_PORT`.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -15,7 +14,8 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from engine.errors import SettingsError
-from engine.journal import JournalStatus
+from engine.journal_status import JournalStatus
+from engine.pressure import Marks
 
 BACKLOG_ENTRIES: Final = Gauge(
     "holdfast_backlog_entries",
@@ -27,6 +27,28 @@ BACKLOG_LAG: Final = Gauge(
     "holdfast_backlog_lag_seconds",
     "Age of the oldest journal entry that PostgreSQL lacks; 0 where it lacks none.",
     ("partition",),
+    multiprocess_mode="mostrecent",
+)
+BACKLOG_BYTES: Final = Gauge(
+    "holdfast_backlog_bytes",
+    "Length of the journal entries that PostgreSQL lacks, as Redis was last told.",
+    ("partition",),
+    multiprocess_mode="mostrecent",
+)
+SHEDDING: Final = Gauge(
+    "holdfast_partition_shedding",
+    "1 where a partition takes no new holds, for the backlog or a worker's word.",
+    ("partition",),
+    multiprocess_mode="mostrecent",
+)
+REDIS_MEMORY: Final = Gauge(
+    "holdfast_redis_memory_ratio",
+    "Memory that Redis uses, of what it may; 0 where it has no bound.",
+    multiprocess_mode="mostrecent",
+)
+DISK_FREE: Final = Gauge(
+    "holdfast_watched_disk_free_bytes",
+    "Room on the disk of HOLDFAST_WATCH_DISK.",
     multiprocess_mode="mostrecent",
 )
 JOURNAL_BYTES: Final = Gauge(
@@ -85,14 +107,14 @@ SLICES: Final = Counter(
 )
 
 
-def observe(statuses: Iterable[JournalStatus]) -> None:
+def observe(statuses: Iterable[JournalStatus], marks: Marks) -> None:
     """Show where the partitions' journals stand."""
-    now_ms = time.time() * 1000
     for status in statuses:
         label = str(status.partition)
-        lag_ms = max(0.0, now_ms - status.oldest_ms) if status.oldest_ms is not None else 0.0
-        BACKLOG_ENTRIES.labels(label).set(max(0, status.sequence - status.drained))
-        BACKLOG_LAG.labels(label).set(lag_ms / 1000)
+        BACKLOG_ENTRIES.labels(label).set(status.lacking_entries)
+        BACKLOG_BYTES.labels(label).set(status.lacking_bytes)
+        BACKLOG_LAG.labels(label).set(status.oldest_age_ms / 1000)
+        SHEDDING.labels(label).set(1 if marks.why_shed(status) else 0)
         JOURNAL_BYTES.labels(label).set(status.bytes)
         waits = status.fenced is not None or status.generation is None
         FENCED.labels(label).set(1 if waits else 0)

@@ -102,6 +102,7 @@ class Replay:
         self.report = report
         self.state = PartitionState()
         self.chain = bytes(32)
+        self.bytes = 0
         self.last: dict[str, int] = {}
         self.payments: dict[tuple[str, int], PaymentRow] = {}
         self.paying: set[str] = set()
@@ -154,6 +155,7 @@ class Replay:
             self.differ(f"entry {sequence} does not follow by its chain: it or one before changed")
         # Where it broke it is said once; what comes after is judged from there.
         self.chain = row.chain
+        self.bytes += len(row.entry)
         self.report.journal_entries += 1
         try:
             entry = parse_entry(sequence, row.entry)

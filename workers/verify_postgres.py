@@ -32,6 +32,11 @@ async def compare_partition(audit: Audit, replay: Replay) -> None:
             return
         if position.chain != replay.chain:
             replay.differ(f"the chain at the cursor, {position.sequence}, is not the journal's")
+        if position.bytes != replay.bytes:
+            replay.differ(
+                f"PostgreSQL counts {position.bytes} bytes up to the cursor, {position.sequence}, "
+                f"the journal has {replay.bytes}"
+            )
         for sequence, reason, detail in await snapshot.quarantine():
             replay.differ(f"entry {sequence} is in quarantine, {reason}: {detail}")
         await _compare_sales(snapshot, replay)

@@ -2,7 +2,8 @@
 
 `decide` says what a script must answer and which entries it must write, in the same order of
 checks as its Lua: replay, backlog, sale, window, items, caps, stock. Rates are left out: they
-decide about callers, not about stock. So are bookings that Redis has evicted.
+decide about callers, not about stock. So are bookings that Redis has evicted, and what sheds new
+holds by the bytes or the age of a backlog, which no state has, or by a worker's word.
 
 The new state is what `advance` makes of the entries: what is decided here obeys the fold's audit.
 """

@@ -14,6 +14,8 @@ class Bounds:
     """The bounds that `reserve` is told."""
 
     max_backlog_entries: int = limits.MAX_BACKLOG_ENTRIES
+    max_backlog_bytes: int = limits.MAX_BACKLOG_BYTES
+    max_backlog_age_ms: int = limits.MAX_BACKLOG_AGE_MS
     max_due_scanned: int = limits.MAX_DUE_SCANNED
     max_taken: int = limits.MAX_TAKEN_BACK_PER_RESERVE
     max_amount: int = limits.MAX_INTEGER

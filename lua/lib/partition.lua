@@ -2,7 +2,8 @@
 -- ARGV[1] is the generation the caller knows, ARGV[2] the highest sequence it has seen.
 -- Returns the partition, or nil and the reply that refuses the call.
 local function open_partition()
-  local meta = redis.call('HMGET', KEYS[1], 'generation', 'sequence', 'last_ms', 'fenced', 'drained')
+  local meta = redis.call('HMGET', KEYS[1], 'generation', 'sequence', 'last_ms', 'fenced', 'drained',
+    'bytes', 'drained_bytes', 'oldest_ms', 'shed_until_ms')
   local reason
   if not meta[1] then
     reason = 'meta_missing'
@@ -27,6 +28,10 @@ local function open_partition()
   return {
     sequence = tonumber(meta[2]),
     drained = tonumber(meta[5]),
+    bytes = tonumber(meta[6] or 0),
+    drained_bytes = tonumber(meta[7] or 0),
+    oldest_ms = tonumber(meta[8] or 0),
+    shed_until_ms = tonumber(meta[9] or 0),
     now_ms = now_ms,
     now_us = now_us,
   }

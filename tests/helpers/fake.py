@@ -19,9 +19,9 @@ from engine.connections import Command, Transport
 from engine.crypto import Vault
 from engine.journal import Journal
 from engine.keys import Keys
-from engine.limits import MAX_BACKLOG_ENTRIES
 from engine.partitions import Partitions
 from engine.pipeline import Pipeline
+from engine.pressure import Marks
 from engine.rate_limit import RateLimiter
 from engine.sales import Sales
 from engine.scripts import load_script
@@ -89,9 +89,7 @@ class FakeEngine:
         self.vault = Vault((DATA_KEY,))
         caller = Caller(self.pipeline, self.keys, self.partitions, self._nobody_to_ask)
         self.sales = Sales(caller, self.keys)
-        self.bookings = Bookings(
-            caller, self.keys, self.vault, rate_limit, MAX_BACKLOG_ENTRIES, None
-        )
+        self.bookings = Bookings(caller, self.keys, self.vault, rate_limit, Marks(), None)
         self.rate_limit = RateLimiter(caller, rate_limit)
         self.journal = Journal(caller, self.keys, self.partitions, client)
 

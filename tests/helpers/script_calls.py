@@ -59,6 +59,8 @@ def script_call(operation: Operation) -> tuple[str, tuple[bytes | str | int, ...
                 0,
                 0,
                 bounds.max_backlog_entries,
+                bounds.max_backlog_bytes,
+                bounds.max_backlog_age_ms,
                 bounds.max_due_scanned,
                 bounds.max_taken,
                 bounds.max_amount,

@@ -171,6 +171,21 @@ async def test_a_full_backlog_sheds_new_holds_and_lets_the_others_end(
         assert (status, told["status"]) == (200, "degraded")
         assert told["backlog"]["full_partitions"] == [api.stage.partition()]
         assert told["backlog"]["oldest_age_s"] > 0
+        assert told["backlog"]["bytes"] > 0
+        assert told["shedding"] == [{"partition": api.stage.partition(), "reason": "entries"}]
+
+
+async def test_what_a_worker_says_sheds_new_holds_with_a_time_to_come_back(api: Api) -> None:
+    await api.put_sale()
+    booking = await api.hold()
+    await api.stage.engine.journal.shed(api.stage.partition(), "disk", 60_000)
+    shed = await api.post("/v1/bookings", hold_body(), key=key())
+    assert (shed.status_code, shed.json()["code"]) == (503, "overloaded")
+    assert int(shed.headers["retry-after"]) > 1
+    assert (await api.pay(booking["id"]))["status"] == "CONFIRMED"
+    status, told = await readiness(api)
+    assert (status, told["status"]) == (200, "degraded")
+    assert told["shedding"] == [{"partition": api.stage.partition(), "reason": "disk"}]
 
 
 async def test_without_the_identity_services_keys_no_booking_can_be_taken(

@@ -129,6 +129,37 @@ async def test_many_drains_of_one_partition_have_one_effect(
         assert await ledger.rows("SELECT count(*) FROM stock_history") == [(held + 2,)]
 
 
+async def test_a_batch_ends_with_the_entry_that_fills_it(redis_url: str, database_url: str) -> None:
+    async with open_ledger(redis_url, database_url, batch_bytes=1_500) as ledger:
+        await ledger.engine.sales.put(concert())
+        for _ in range(9):
+            await ledger.hold()
+        partition = ledger.engine.keys.partition_of_sale("concert")
+        meta = ledger.engine.keys.meta(partition).decode()
+        lacking = (await ledger.engine.journal.status(partition)).lacking_bytes
+        batches = []
+        while done := await ledger.drain.run_once(partition):
+            batches.append(done)
+        assert sum(batches) == 10
+        assert len(batches) > 2
+        sizes = [len(row[0]) for row in await ledger.rows("SELECT entry FROM journal")]
+        assert max(sizes) < 1_500
+        assert lacking == sum(sizes)
+        assert await ledger.rows("SELECT bytes FROM partitions WHERE bytes > 0") == [(sum(sizes),)]
+        # Only when it is told for the second time: once a second is enough.
+        await ledger.engine.journal.trim(partition, 10, 0, sum(sizes))
+        assert (await ledger.engine.journal.status(partition)).lacking_bytes == 0
+        assert int(await ledger.redis.execute_command("HGET", meta, "bytes")) == sum(sizes)
+
+
+async def test_an_entry_longer_than_a_batch_is_one(redis_url: str, database_url: str) -> None:
+    async with open_ledger(redis_url, database_url, batch_bytes=1) as ledger:
+        await ledger.engine.sales.put(concert())
+        await ledger.hold()
+        partition = ledger.engine.keys.partition_of_sale("concert")
+        assert [await ledger.drain.run_once(partition) for _ in range(3)] == [1, 1, 0]
+
+
 async def test_a_drain_that_finds_another_at_work_does_not_wait_for_it(ledger: Ledger) -> None:
     await ledger.engine.sales.put(concert())
     partition = ledger.engine.keys.partition_of_sale("concert")

@@ -25,7 +25,7 @@ from tests.helpers.servers import Valkey
 SEEDS = (1, 2, 4, 23, 99)
 """Chosen so that together they get every answer of every script."""
 STEPS = 700
-NEVER = {Outcome.FENCED, Outcome.EVICTED, Outcome.RATE_LIMITED}
+NEVER = {Outcome.FENCED, Outcome.EVICTED, Outcome.RATE_LIMITED, Outcome.SHED}
 """What these sequences do not provoke; each has tests of its own."""
 
 
@@ -111,6 +111,6 @@ def drain_now_and_then(
     """Tell both that PostgreSQL has everything; nothing is removed from the journal."""
     state = decision.state
     if step % 50 == 49:
-        partition.raw("trim", state.sequence, 0)
+        partition.raw("trim", state.sequence, 0, "")
         state.drained = state.sequence
     return state

@@ -117,7 +117,8 @@ WRITES: Final[tuple[Call, ...]] = (
     ("nudge", (AUTHORIZING, "simulator", "evt_1", 60_000, 1, 300, "USD"), Outcome.DONE),
     ("load", LOADED, Outcome.DONE),
     ("evict", (99, 0, 10, TOMBSTONE_TTL_MS), Outcome.DONE),
-    ("trim", (5, 5), Outcome.DONE),
+    ("trim", (5, 5, 2_000), Outcome.DONE),
+    ("shed", ("disk", 5_000), Outcome.DONE),
     ("rate_limit", ("ann", 1_000_000, 5_000_000), Outcome.ALLOWED),
 )
 READS: Final[tuple[Call, ...]] = (
@@ -128,7 +129,7 @@ READS: Final[tuple[Call, ...]] = (
     ("due_payments", (10,), Outcome.DONE),
     ("open_payments", (0, 10), Outcome.DONE),
     ("audit_payments", (AUTHORIZING,), Outcome.DONE),
-    ("read_journal", (1, 10), Outcome.DONE),
+    ("read_journal", (1, 10, 1_000_000), Outcome.DONE),
     ("audit_sale", ("gig",), Outcome.FOUND),
     ("audit_customers", ("gig", "ann"), Outcome.DONE),
     ("audit_holds", ("gig", "b-live"), Outcome.DONE),

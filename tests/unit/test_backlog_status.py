@@ -5,7 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from engine.journal import JournalStatus, written_ms
+from engine.journal_status import JournalStatus, written_ms
+from engine.pressure import Marks
 from engine.types import Floor
 from workers.backlog import Look, backlog_of, fence_of, summary
 
@@ -13,7 +14,7 @@ from workers.backlog import Look, backlog_of, fence_of, summary
 def status(
     sequence: int = 10, *, generation: int | None = 1, fenced: str | None = None
 ) -> JournalStatus:
-    return JournalStatus(3, generation, sequence, 0, fenced, sequence, 1_234, None)
+    return JournalStatus(3, generation, sequence, 0, fenced, sequence, 1, None, 1_234)
 
 
 def look(at_s: float, found: JournalStatus, floor: Floor | None) -> Look:
@@ -23,7 +24,9 @@ def look(at_s: float, found: JournalStatus, floor: Floor | None) -> Look:
 def told(
     found: JournalStatus, before: Floor | None, after: Floor | None, seconds: float = 2.0
 ) -> dict[str, object]:
-    part = backlog_of(found, look(0, found, before), look(seconds, found, after), 5, 1.23456)
+    part = backlog_of(
+        found, look(0, found, before), look(seconds, found, after), 5, 1.23456, Marks()
+    )
     shown: dict[str, object] = orjson.loads(orjson.dumps(summary([part])))["partitions"][0]
     return shown
 
@@ -40,6 +43,7 @@ def test_the_rate_is_what_the_cursor_moved_between_the_looks() -> None:
         "drain_per_s": 20.0,
         "eta_s": 3.0,
         "fenced": None,
+        "shedding": None,
     }
 
 
@@ -80,7 +84,9 @@ def test_a_redis_that_is_behind_lacks_nothing_and_does_not_count_below_zero() ->
 def test_the_whole_is_the_sum_and_the_oldest() -> None:
     found = status(110)
     parts = [
-        backlog_of(found, look(0, found, Floor(1, 0)), look(1, found, Floor(1, at)), 0, age_s)
+        backlog_of(
+            found, look(0, found, Floor(1, 0)), look(1, found, Floor(1, at)), 0, age_s, Marks()
+        )
         for at, age_s in ((100, 1.0), (90, 4.0))
     ]
     whole = summary(parts)

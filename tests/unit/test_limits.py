@@ -41,6 +41,8 @@ def test_a_new_booking_id_fits_its_pattern_to_the_last_partition() -> None:
 def test_the_models_bounds_are_those_of_the_engine() -> None:
     assert Bounds() == Bounds(
         limits.MAX_BACKLOG_ENTRIES,
+        limits.MAX_BACKLOG_BYTES,
+        limits.MAX_BACKLOG_AGE_MS,
         limits.MAX_DUE_SCANNED,
         limits.MAX_TAKEN_BACK_PER_RESERVE,
         limits.MAX_INTEGER,

@@ -82,6 +82,7 @@ def test_every_code_that_a_call_names_has_a_kind_and_no_name_comes_twice() -> No
         (Outcome.IDEMPOTENCY_KEY_REUSED, 422, "idempotency_key_reused"),
         (Outcome.RATE_LIMITED, 429, "rate_limited"),
         (Outcome.BACKLOG_FULL, 503, "overloaded"),
+        (Outcome.SHED, 503, "overloaded"),
         (Outcome.DUE_BACKLOG, 503, "overloaded"),
         (Outcome.AMOUNT_TOO_LARGE, 400, "invalid_request"),
         (Outcome.SALE_IN_PAST, 400, "invalid_request"),

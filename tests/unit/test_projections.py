@@ -230,7 +230,7 @@ def test_the_chain_covers_every_byte_in_order() -> None:
     first = hashlib.sha256(bytes(32) + b"a").digest()
     second = hashlib.sha256(first + b"b").digest()
     assert links == [first, second]
-    assert position == Position(1, 2, second, b"b")
+    assert position == Position(1, 2, second, b"b", 2)
     assert advance(position, []) == (position, [])
 
 

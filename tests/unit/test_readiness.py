@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from api.readiness import Seen, fence_of, judge
-from engine.journal import JournalStatus
+from engine.journal_status import JournalStatus
+from engine.pressure import Marks
 from engine.types import Floor
 
 SEEN = Floor(1, 5)
@@ -47,32 +48,57 @@ def test_a_fence_is_told_by_the_scripts_words(
 
 
 def verdict(redis: list[Seen] | None, *, postgres: bool = True, identity: bool = True) -> Any:
-    return judge(redis, postgres, identity_known=identity, partitions=2, max_backlog_entries=100)
+    return judge(
+        redis, postgres, identity_known=identity, partitions=2, marks=Marks(100, 1_000, 60_000)
+    )
 
 
 def test_all_well_is_ready() -> None:
     judged = verdict([seen(0), seen(1)])
     assert (judged["status"], judged["fenced"]) == ("ready", [])
-    assert judged["backlog"] == {"entries": 0, "oldest_age_s": 0.0, "full_partitions": []}
+    assert judged["backlog"] == {
+        "entries": 0,
+        "bytes": 0,
+        "oldest_age_s": 0.0,
+        "full_partitions": [],
+    }
 
 
 def test_postgres_away_is_degraded_and_not_an_outage() -> None:
-    judged = verdict([seen(0), seen(1, sequence=50, oldest_ms=1)], postgres=False)
+    judged = verdict([seen(0), seen(1, sequence=50, oldest_ms=1, now_ms=2_001)], postgres=False)
     assert (judged["status"], judged["postgres"]["status"]) == ("degraded", "away")
     assert judged["backlog"]["entries"] == 45
-    assert judged["backlog"]["oldest_age_s"] > 0
+    assert judged["backlog"]["oldest_age_s"] == 2.0
 
 
 def test_some_partitions_closed_is_degraded_and_all_of_them_is_not_ready() -> None:
-    fenced, full = seen(0, fenced="sequence"), seen(1, sequence=105)
+    fenced = seen(0, fenced="sequence")
     judged = verdict([fenced, seen(1)])
     assert (judged["status"], judged["fenced"]) == (
         "degraded",
         [{"partition": 0, "reason": "sequence"}],
     )
-    assert verdict([seen(0), full])["backlog"]["full_partitions"] == [1]
-    assert verdict([seen(0), full])["status"] == "degraded"
-    assert verdict([fenced, full])["status"] == "not_ready"
+    assert verdict([fenced, seen(1, fenced="sequence")])["status"] == "not_ready"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "full"),
+    [
+        ({"sequence": 105}, "entries", [1]),
+        ({"lacking_bytes": 1_000}, "bytes", [1]),
+        ({"sequence": 6, "oldest_ms": 1, "now_ms": 60_001}, "age", [1]),
+        ({"shed": "disk"}, "disk", []),
+    ],
+)
+def test_a_partition_that_sheds_new_holds_is_degraded_and_says_why(
+    changes: dict[str, Any], reason: str, full: list[int]
+) -> None:
+    told = verdict([seen(0), seen(1, **changes)])
+    assert told["status"] == "degraded"
+    assert told["shedding"] == [{"partition": 1, "reason": reason}]
+    assert told["backlog"]["full_partitions"] == full
+    everywhere = verdict([seen(0, shed="disk"), seen(1, **changes)])
+    assert everywhere["status"] == "degraded", "what is held can still be paid and cancelled"
 
 
 def test_without_redis_or_keys_no_booking_could_be_taken() -> None:
