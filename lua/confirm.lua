@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- The gateway has authorized: held becomes sold, and the capture is written down before it is
--- asked. A hold that ended meanwhile takes new stock if all of it is there (never after a cancel),
--- else the authorization will be voided.
+-- asked. A hold that expired meanwhile takes new stock if it may and all of it is there (never after
+-- a cancel), else the authorization will be voided.
 -- keys:     meta
--- derives:  journal stock customers deadlines due finished booking tombstone payments lease
+-- derives:  journal sale stock customers deadlines due finished booking tombstone payments lease
 -- args:     generation seen booking_id owner attempt authorization_id trace
 -- outcomes: fenced absent evicted lease_lost moved_on confirmed late_money
 -- entries:  confirmed late_money
@@ -16,6 +16,7 @@
 -- @include lib/save
 -- @include lib/demand
 -- @include lib/move
+-- @include lib/take_again
 -- @include lib/repair_due
 -- @include lib/find_booking
 -- @include lib/reply
@@ -32,20 +33,16 @@ if not booking then
 end
 local in_time, reason = booking.status == 'PENDING', booking.cancel_reason
 local order, units, total = demand_of(booking.lines)
-local stock_left = in_time
+local sold = in_time
 if reason == 'expired' then
-  stock_left = true
-  for _, item_id in ipairs(order) do
-    local available = redis.call('HGET', key_stock(booking.sale_id), item_id .. ':available')
-    stock_left = stock_left and available and tonumber(available) >= units[item_id]
-  end
+  sold = may_take_again(partition, booking, order, units, total)
 end
 
 step_booking(partition, booking)
 booking.payment_authorization_id = ARGV[6]
 booking.payment_next_action = nil
 local plan = {deltas = '', levels = ''}
-if stock_left then
+if sold then
   plan = plan_move(booking.sale_id, order, units, in_time and 'held' or 'available', 'sold')
   booking.status = 'CONFIRMED'
   booking.cancel_reason = nil
@@ -57,13 +54,13 @@ else
 end
 local outcome = in_time and 'confirmed' or 'late_money'
 local sequence = append(partition, booking_entry(outcome, booking, plan.deltas, plan.levels, trace))
-if stock_left then
+if sold then
   apply_move(plan)
 end
 if in_time then
   redis.call('ZREM', key_deadlines(booking.sale_id), booking_id)
   repair_due(booking.sale_id)
-elseif stock_left then
+elseif sold then
   redis.call('HINCRBY', key_customers(booking.sale_id), booking.customer_id, string.format('%d', total))
 end
 save_booking(booking, sequence, {'status', 'cancel_reason', 'payment_status', 'payment_step',

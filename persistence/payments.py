@@ -32,14 +32,6 @@ class PaymentRow:
     updated_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class StuckPayment:
-    """A booking whose payment is open, and since when the gateway is asked for its step."""
-
-    booking: Booking
-    step_ms: int
-
-
 def payment_row(booking: Booking, payment: Payment, before: Row | None) -> Row:
     """What `upsert_payments` takes of a booking's payment; `before` is its row of just before."""
     step_ms: int | None = booking.updated_ms

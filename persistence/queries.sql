@@ -362,27 +362,6 @@ WHERE
 ORDER BY created_ms DESC, booking_id DESC
 LIMIT $4;
 
--- stuck_payments --
--- Read bookings whose payment is at one step for some milliseconds, the longest first.
-SELECT
-    booking.*,
-    payment.step_ms
-FROM payments AS payment
-INNER JOIN whole_bookings AS booking
-    ON
-        payment.booking_id = booking.booking_id
-        AND payment.attempt = booking.payment_attempt
-WHERE payment.step_ms <= (extract(EPOCH FROM now()) * 1000)::bigint - $1::bigint
-ORDER BY payment.step_ms, payment.booking_id
-LIMIT $2;
-
--- payments_of_authorizations --
--- Read the attempts to which a gateway gave some ids.
-SELECT *
-FROM payments
-WHERE authorization_id = any($1::text[])
-ORDER BY booking_id, attempt;
-
 -- stock_history --
 -- Read a page of the changes of an item's levels, newest first.
 SELECT

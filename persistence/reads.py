@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,18 +30,16 @@ from persistence.cursors import (
     read_stock_cursor,
     stock_cursor,
 )
-from persistence.payments import PaymentRow, StuckPayment, payment_of, payment_row_of
+from persistence.payments import payment_of
 from persistence.pool import Pool, connection
 from persistence.queries import query
 
 __all__ = [
     "InvalidCursor",
     "Page",
-    "PaymentRow",
     "Reads",
     "StockChange",
     "StockPage",
-    "StuckPayment",
 ]
 
 _BEGINNING: Final = (MAX_INTEGER, "")
@@ -129,23 +127,6 @@ class Reads:
         more = len(rows) > limit
         last = bookings[-1] if more else None
         return Page(bookings, booking_cursor(last.created_ms, last.booking_id) if last else None)
-
-    async def stuck_payments(self, older_than_ms: int, limit: int) -> tuple[StuckPayment, ...]:
-        """Bookings whose payment asks the gateway for one and the same step for too long.
-
-        Args:
-            older_than_ms: for how long already, by PostgreSQL's clock.
-            limit: most of them, the longest waiting first.
-        """
-        async with connection(self._pool) as taken:
-            rows = await taken.fetch(query("stuck_payments"), older_than_ms, limit)
-        return tuple(StuckPayment(booking_of(row), row["step_ms"]) for row in rows)
-
-    async def payments_of(self, authorization_ids: Sequence[str]) -> tuple[PaymentRow, ...]:
-        """The attempts that have some of a gateway's ids; ids that none has are left out."""
-        async with connection(self._pool) as taken:
-            rows = await taken.fetch(query("payments_of_authorizations"), authorization_ids)
-        return tuple(payment_row_of(row) for row in rows)
 
     async def stock_history(
         self, sale_id: str, item_id: str, limit: int, cursor: str | None = None

@@ -76,7 +76,8 @@ def _advance_booking(state: PartitionState, entry: Entry, booking: Booking) -> N
     else:
         if before is None:
             raise Disagreement(sequence, f"there is no booking {booking.booking_id}")
-        check_change(entry, before, booking, stock_left=stock_left(sale, before))
+        again = entry.type == "late_money" and may_take_again(sale, before, entry.at_ms)
+        check_change(entry, before, booking, may_take_again=again)
         move = move_of(entry.type, before, booking)
     record = _record(entry, booking)
     units = units_of(booking) if move is not NO_MOVE else {}
@@ -97,11 +98,20 @@ def _advance_booking(state: PartitionState, entry: Entry, booking: Booking) -> N
         state.records[record[0]] = record[1]
 
 
-def stock_left(sale: SaleState, booking: Booking) -> bool:
-    """Whether all units of a booking are available."""
+def may_take_again(sale: SaleState, booking: Booking, now_ms: int) -> bool:
+    """Whether an expired booking may take its units again: if a reserve of now got them at once."""
+    definition, units = sale.definition, units_of(booking)
+    cap = definition.max_units_per_customer
+    if now_ms < definition.opens_ms or 0 < definition.closes_ms <= now_ms:
+        return False
+    if 0 < cap < sale.customers.get(booking.customer_id, 0) + sum(units.values()):
+        return False
+    most = {item.item_id: item.max_per_booking for item in definition.items}
     return all(
-        item_id in sale.levels and sale.levels[item_id].available >= units
-        for item_id, units in units_of(booking).items()
+        item_id in sale.levels
+        and sale.levels[item_id].available >= quantity
+        and not 0 < most[item_id] < quantity
+        for item_id, quantity in units.items()
     )
 
 

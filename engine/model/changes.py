@@ -49,11 +49,11 @@ _TIMELY: Final = ("extended", "payment_begun")
 """Only before the hold's deadline, like the confirmation of what costs nothing."""
 
 
-def check_change(entry: Entry, before: Booking, after: Booking, *, stock_left: bool) -> None:
+def check_change(entry: Entry, before: Booking, after: Booking, *, may_take_again: bool) -> None:
     """Compare a booking's entry with the booking before it: only what its type moves may differ.
 
     Args:
-        stock_left: whether all its units are available, for late money.
+        may_take_again: whether late money may have all its units.
 
     Raises:
         Disagreement: the entry does not follow from the booking.
@@ -66,13 +66,13 @@ def check_change(entry: Entry, before: Booking, after: Booking, *, stock_left: b
     free = entry.type == "confirmed" and before.amount == 0
     if (free or entry.type in _TIMELY) and before.hold_expires_ms <= entry.at_ms:
         raise Disagreement(sequence, f"{before.booking_id} is {entry.type} after its deadline")
-    if after != _expected(entry, before, after, stock_left=stock_left):
+    if after != _expected(entry, before, after, may_take_again=may_take_again):
         raise Disagreement(
             sequence, f"{entry.type} changed more of {before.booking_id} than it may"
         )
 
 
-def _expected(entry: Entry, before: Booking, after: Booking, *, stock_left: bool) -> Booking:
+def _expected(entry: Entry, before: Booking, after: Booking, *, may_take_again: bool) -> Booking:
     sequence, kind = entry.sequence, entry.type
     expected = replace(
         before,
@@ -99,7 +99,7 @@ def _expected(entry: Entry, before: Booking, after: Booking, *, stock_left: bool
             return replace(expected, cancel_reason=after.cancel_reason)
         case "late_money":
             taken = after.status is Status.CONFIRMED
-            if taken != (stock_left and before.cancel_reason is CancelReason.EXPIRED):
+            if taken != (may_take_again and before.cancel_reason is CancelReason.EXPIRED):
                 what = "takes" if taken else "does not take"
                 raise Disagreement(sequence, f"late money {what} stock for {before.booking_id}")
             if taken:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import orjson
 
-from engine.model.apply import stock_left
+from engine.model.apply import may_take_again
 from engine.model.payment_operations import (
     BeginPayment,
     CaptureFailed,
@@ -208,8 +208,8 @@ def _rest(work: Work, booking: Booking, changed: Booking | None, kind: str) -> D
 
 def _confirm(work: Work, booking: Booking, wanted: Confirm) -> Decision:
     in_time = booking.status is Status.PENDING
-    again = booking.cancel_reason is CancelReason.EXPIRED and stock_left(
-        work.state.sales[booking.sale_id], booking
+    again = booking.cancel_reason is CancelReason.EXPIRED and may_take_again(
+        work.state.sales[booking.sale_id], booking, work.now_ms
     )
     payment = {"authorization_id": wanted.authorization_id, "next_action": None}
     if in_time or again:

@@ -164,7 +164,11 @@ class PaymentBooks:
     async def nudge(
         self, booking_id: str, event_id: str, attempt: int, amount: int, currency: str
     ) -> Outcome:
-        """Take a webhook's event: `done`, `unchanged` (seen before), `moved_on`, `absent`."""
+        """Take a webhook's event.
+
+        Outcomes: `done`, `unchanged` (seen before), `moved_on` (it tells of an attempt, an amount
+        or a currency that was not asked for), `absent`, `evicted`.
+        """
         partition = self._keys.partition_of_booking(booking_id)
         if partition is None:
             return Outcome.ABSENT

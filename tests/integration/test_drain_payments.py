@@ -138,38 +138,21 @@ async def test_a_booking_lost_under_payment_is_not_brought_back(
         await ledger.engine.payments.captured(booking, OWNER, "ch_1")
 
 
-async def test_a_payment_is_stuck_when_it_is_at_one_step_for_too_long(
+async def test_a_step_lasts_until_the_next_whatever_is_not_known_of_it(
     ledger: Ledger, purse: Purse
 ) -> None:
-    first = await purse.begin(await ledger.hold())
-    second = await purse.authorize(await purse.begin(await ledger.hold()))
-    await purse.pay(await ledger.hold())
-    await purse.decline(await purse.begin(await ledger.hold()))
+    booking = await purse.authorize(await purse.begin(await ledger.hold()))
     await ledger.drain_all()
-    hour_ms = 3_600_000
-    assert await ledger.reads.stuck_payments(hour_ms, 10) == ()
-    await ledger.rows(
-        "UPDATE payments SET step_ms = step_ms - $1 WHERE step_ms IS NOT NULL", 2 * hour_ms
-    )
-    stuck = await ledger.reads.stuck_payments(hour_ms, 10)
-    by_id = {payment.booking.booking_id: payment for payment in stuck}
-    assert by_id.keys() == {first.booking_id, second.booking_id}
-    assert by_id[first.booking_id].booking == first
-    assert by_id[second.booking_id].booking == second
-    assert by_id[second.booking_id].step_ms == second.updated_ms - 2 * hour_ms
-    assert [payment.step_ms for payment in stuck] == sorted(one.step_ms for one in stuck)
-    assert len(await ledger.reads.stuck_payments(hour_ms, 1)) == 1
-    assert await ledger.reads.stuck_payments(4 * hour_ms, 10) == ()
-    # What is not known is no new step; the step after it is.
-    await purse.claim(second)
-    lost = await purse.lose(second)
+    (begun,) = await ledger.rows("SELECT step, step_ms FROM payments")
+    assert begun == ("capture", booking.updated_ms)
+    await purse.claim(booking)
+    lost = await purse.lose(booking)
     await ledger.drain_all()
-    assert len(await ledger.reads.stuck_payments(hour_ms, 10)) == 2
+    assert await ledger.rows("SELECT step, step_ms FROM payments") == [begun]
     await purse.claim(lost)
     await purse.capture(lost)
-    await purse.authorize(first)
     await ledger.drain_all()
-    assert await ledger.reads.stuck_payments(hour_ms, 10) == ()
+    assert await ledger.rows("SELECT step, step_ms FROM payments") == [("none", None)]
 
 
 async def test_a_step_begins_at_the_same_time_however_the_drain_cuts(
@@ -185,20 +168,6 @@ async def test_a_step_begins_at_the_same_time_however_the_drain_cuts(
     rows = await ledger.rows("SELECT booking_id, step_ms, begun_ms FROM payments")
     assert {row[0] for row in rows} == {one.booking_id, two.booking_id}
     assert all(row[1] == row[2] for row in rows)
-
-
-async def test_a_payment_is_found_by_its_gateways_id(ledger: Ledger, purse: Purse) -> None:
-    booking = await purse.pay(await ledger.hold())
-    other = await purse.pay(await ledger.hold())
-    await purse.begin(await ledger.hold())
-    await ledger.drain_all()
-    assert booking.payment
-    (found,) = await ledger.reads.payments_of([f"pi_{booking.booking_id}", "pi_unheard_of"])
-    assert (found.booking_id, found.payment) == (booking.booking_id, booking.payment)
-    assert (found.amount, found.currency, found.version) == (10_000, "USD", booking.version)
-    both = await ledger.reads.payments_of([f"pi_{b.booking_id}" for b in (booking, other)])
-    assert {row.booking_id for row in both} == {booking.booking_id, other.booking_id}
-    assert await ledger.reads.payments_of([]) == ()
 
 
 async def test_late_money_makes_an_expired_booking_confirmed_in_postgresql_too(

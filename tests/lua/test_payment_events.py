@@ -8,12 +8,12 @@ import pytest
 
 from engine.archive import payment_fields
 from engine.limits import TOMBSTONE_TTL_MS
-from engine.model import Cancel, ClaimPayment, Refund, Voided
+from engine.model import Cancel, ClaimPayment, PaymentFailed, Refund, Voided
 from engine.outcomes import Outcome
 from engine.types import Booking, Status, pack_lines
 from tests.helpers.scripted import START_MS, ScriptedPartition
 from tests.lua.paid import look_ms, nudge, payment_of
-from tests.stories.paying import CAPTURE, CONFIRM
+from tests.stories.paying import CAPTURE, CONFIRM, begin
 from tests.stories.story import CUSTOMER, hold, levels_of, put, sale
 
 
@@ -41,9 +41,10 @@ def test_a_webhook_brings_a_worker_at_once_and_counts_once(paying: ScriptedParti
 
 
 @pytest.mark.parametrize(
-    "told", [{"amount": 999}, {"currency": "EUR"}, {"amount": 1_000, "currency": ""}]
+    "told",
+    [{"amount": 999}, {"currency": "EUR"}, {"amount": 1_000, "currency": ""}, {"attempt": 2}],
 )
-def test_a_webhook_that_tells_of_other_money_is_not_taken(
+def test_a_webhook_that_tells_of_what_was_not_asked_is_not_taken(
     told: dict[str, Any], paying: ScriptedPartition
 ) -> None:
     before = paying.dump()
@@ -69,6 +70,20 @@ def test_a_webhook_that_comes_after_the_end_wakes_nobody(paying: ScriptedPartiti
     assert nudge(paying, "evt_1") == b"done"
     assert look_ms(paying) is None
     paying.check()
+
+
+def test_a_webhook_of_an_attempt_that_failed_wakes_nobody_and_counts_once(
+    paying: ScriptedPartition,
+) -> None:
+    paying.perform(PaymentFailed("b1", "api", 1, "declined"))
+    paying.perform(begin("k2"))
+    waits = look_ms(paying)
+    paying.move_clock(START_MS + 7)
+    assert nudge(paying, "evt_1", attempt=1) == b"done"
+    assert nudge(paying, "evt_1", attempt=1) == b"unchanged"
+    assert look_ms(paying) == waits
+    assert nudge(paying, "evt_2", attempt=2) == b"done"
+    assert look_ms(paying) == 7
 
 
 def test_a_booking_whose_payment_is_open_does_not_leave(paying: ScriptedPartition) -> None:

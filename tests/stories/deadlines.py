@@ -30,7 +30,7 @@ from tests.stories.paying import (
     begun,
     declined,
 )
-from tests.stories.story import CUSTOMER, HOLD_MS, OPERATOR, Row, Story, hold, put, sale
+from tests.stories.story import BEGIN_MS, CUSTOMER, HOLD_MS, OPERATOR, Row, Story, hold, put, sale
 
 _END_MS: Final = HOLD_MS + GRACE_MS
 _EXPIRED: Final = (
@@ -145,6 +145,40 @@ DEADLINES: Final[dict[str, Story]] = {
         Row(begin(), Outcome.BEGUN),
         Row(Expire("gig"), Outcome.DONE, "P:2:0:0 Q:1:0:0", expired=1).at(_END_MS),
         Row(put(sale("P:2:500"), "put-2"), Outcome.UPDATED, "P:2:0:0"),
+        *_VOID,
+    ),
+    "late_money_takes_no_more_than_the_customer_may_have": (
+        Row(put(sale("P:9:500", max_units_per_customer=3)), Outcome.CREATED, "P:9:0:0"),
+        Row(hold("b1", "P:2"), Outcome.HELD, "P:7:2:0"),
+        Row(begin(), Outcome.BEGUN),
+        Row(Expire("gig"), Outcome.DONE, "P:9:0:0", expired=1).at(_END_MS),
+        Row(hold("b2", "P:2"), Outcome.HELD, "P:7:2:0").at(_END_MS),
+        *_VOID,
+    ),
+    "late_money_takes_no_more_than_one_booking_may_have_by_now": (
+        Row(put(sale("P:9:500:2")), Outcome.CREATED, "P:9:0:0"),
+        Row(hold("b1", "P:2"), Outcome.HELD, "P:7:2:0"),
+        Row(begin(), Outcome.BEGUN),
+        Row(Expire("gig"), Outcome.DONE, "P:9:0:0", expired=1).at(_END_MS),
+        Row(put(sale("P:9:500:1"), "put-2"), Outcome.UPDATED),
+        *_VOID,
+    ),
+    "late_money_takes_nothing_of_a_sale_that_has_closed": (
+        Row(put(sale("P:3:500", closes_ms=BEGIN_MS + _END_MS)), Outcome.CREATED, "P:3:0:0"),
+        Row(hold("b1", "P:2"), Outcome.HELD, "P:1:2:0"),
+        Row(begin(), Outcome.BEGUN),
+        Row(Expire("gig"), Outcome.DONE, "P:3:0:0", expired=1).at(_END_MS),
+        *_VOID,
+    ),
+    "money_in_time_is_taken_although_the_sale_has_closed": (
+        Row(put(sale("P:3:500", closes_ms=BEGIN_MS + 1)), Outcome.CREATED, "P:3:0:0"),
+        Row(hold("b1", "P:2"), Outcome.HELD, "P:1:2:0"),
+        Row(begin(), Outcome.BEGUN).at(1),
+        Row(CONFIRM, Outcome.CONFIRMED, "P:1:0:2").at(_END_MS - 1),
+    ),
+    "late_money_takes_nothing_of_a_sale_that_is_to_open_again": (
+        *_EXPIRED,
+        Row(put(sale("P:3:500", opens_ms=BEGIN_MS + 2 * _END_MS), "put-2"), Outcome.UPDATED),
         *_VOID,
     ),
     "late_money_counts_for_the_customers_cap_again": (
