@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Final, TypeVar
 
 from engine.engine import Engine
 from engine.errors import Fenced, Unavailable
@@ -24,11 +25,17 @@ from engine.payments.matching import DIFFERENCES, Verdict, judge
 from engine.payments.types import PaymentStatus
 from engine.types import Booking
 from persistence.payments import PaymentRow
+from workers.loops import BackOff
 from workers.replay import Report
 
 SETTLED_MS: Final = PAYMENT_LEASE_MS + GATEWAY_TIMEOUT_MS + RECONCILER_MARGIN_MS
 DAY_MS: Final = 24 * 3600 * 1000
 AT_ONCE: Final = 8
+MAX_TRIES: Final = 10
+"""How often a question is put to a gateway that does not answer it, with growing pauses: some ten
+seconds, and the time-outs of the questions themselves."""
+
+T = TypeVar("T")
 
 
 class GatewayComparison:
@@ -58,9 +65,8 @@ class GatewayComparison:
         cursor: str | None = None
         while True:
             # The gateway's clock may be ahead of ours; what it makes from now on comes before.
-            page = await self._gateway.list_created(since_ms, now_ms() + DAY_MS, cursor)
-            if isinstance(page, Unknown):
-                raise Unavailable(f"the gateway: {page.reason}")
+            list_created = partial(self._gateway.list_created, since_ms, now_ms() + DAY_MS, cursor)
+            page = await _insist(list_created)
             await asyncio.gather(*map(self._look_at, page.payments))
             cursor = page.next_cursor
             if cursor is None:
@@ -86,9 +92,7 @@ class GatewayComparison:
             await self._judge(charge, reference.booking_id)
 
     async def _look_for(self, authorization_id: str, booking_id: str) -> None:
-        found = await self._gateway.retrieve(authorization_id)
-        if isinstance(found, Unknown):
-            raise Unavailable(f"the gateway: {found.reason}")
+        found: Charge | Missing = await _insist(partial(self._gateway.retrieve, authorization_id))
         if isinstance(found, Missing):
             self._report.differ(
                 f"booking {booking_id}: captured as {authorization_id} by the journal, and the "
@@ -103,7 +107,7 @@ class GatewayComparison:
             verdict = judge(charge, booking, now_ms(), SETTLED_MS)
             if verdict in DIFFERENCES:
                 # The system is live: what moves between the two looks is no difference.
-                fresh = await self._gateway.retrieve(charge.authorization_id)
+                fresh = await _insist(partial(self._gateway.retrieve, charge.authorization_id))
                 if not isinstance(fresh, Charge) or await self._booking(booking_id) != booking:
                     return
                 charge, verdict = fresh, judge(fresh, booking, now_ms(), SETTLED_MS)
@@ -115,6 +119,20 @@ class GatewayComparison:
 
     async def _booking(self, booking_id: str) -> Booking | None:
         return (await self._engine.bookings.get(booking_id)).booking
+
+
+async def _insist(ask: Callable[[], Awaitable[T | Unknown]]) -> T:
+    """What the gateway answers, though it fails some times before. Raises `Unavailable`."""
+    back_off = BackOff()
+    for _ in range(MAX_TRIES - 1):
+        answer = await ask()
+        if not isinstance(answer, Unknown):
+            return answer
+        await asyncio.sleep(back_off.failed())
+    answer = await ask()
+    if isinstance(answer, Unknown):
+        raise Unavailable(f"the gateway: {answer.reason}")
+    return answer
 
 
 def _line(verdict: Verdict, charge: Charge, booking_id: str, booking: Booking | None) -> str:

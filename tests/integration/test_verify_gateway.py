@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from engine.errors import Unavailable
 from engine.keys import new_booking_id
-from engine.payments.gateway import Approved, Reference
+from engine.payments.gateway import Approved, Missing, Page, Payment, Reference, Unknown
 from engine.payments.intents import intent_of
 from tests.helpers.gateways import Simulator, adapter, an_intent, payment_settings
 from tests.helpers.till import Till, open_till, quiet
 from workers import verify, verify_gateway
 from workers.replay import Report
+from workers.verify_gateway import GatewayComparison
 
 
 @pytest.fixture
@@ -96,3 +99,46 @@ async def test_a_paid_booking_without_a_charge_is_a_difference(
     finally:
         emptied.close()
     assert line.startswith(f"booking {booking.booking_id}: captured as ")
+
+
+class Unwilling:
+    """The gateway, which fails to answer each question some times before it does."""
+
+    def __init__(self, till: Till, failures: int) -> None:
+        self.asked: Counter[str] = Counter()
+        self._gateway, self._failures = till.gateway, failures
+
+    async def list_created(
+        self, since_ms: int, until_ms: int, cursor: str | None
+    ) -> Page | Unknown:
+        self.asked["list"] += 1
+        if self.asked["list"] <= self._failures:
+            return Unknown("http_500")
+        return await self._gateway.list_created(since_ms, until_ms, cursor)
+
+    async def retrieve(self, authorization_id: str) -> Payment | Missing | Unknown:
+        self.asked["retrieve"] += 1
+        if self.asked["retrieve"] <= self._failures:
+            return Unknown("connection")
+        return await self._gateway.retrieve(authorization_id)
+
+
+async def test_a_gateway_that_fails_now_and_then_is_asked_again(till: Till) -> None:
+    await till.paid()
+    stray = an_intent(booking_id=new_booking_id(till.stage.engine.keys.partition_of_sale("gig")))
+    await till.gateway.authorize(stray)
+    report, gateway = Report(), Unwilling(till, 2)
+    await GatewayComparison(till.stage.engine, gateway, report).compare(0)  # type: ignore[arg-type]
+    assert gateway.asked == {"list": 3, "retrieve": 3}
+    (line,) = report.differences
+    assert line.startswith(f"booking {stray.reference.booking_id}: orphan: ")
+
+
+async def test_a_gateway_that_never_answers_is_not_asked_for_ever(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify_gateway, "MAX_TRIES", 3)
+    gateway = Unwilling(till, 3)
+    with pytest.raises(Unavailable, match="the gateway: http_500"):
+        await GatewayComparison(till.stage.engine, gateway, Report()).compare(0)  # type: ignore[arg-type]
+    assert gateway.asked == {"list": 3}
