@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from engine.limits import ID_PATTERN
+from engine.errors import SettingsError
+from engine.limits import ID_PATTERN, MAX_INTEGER, MAX_PARTITIONS
 from holdfast.system import DEFAULT_DIRECTORY, DEFAULT_PORT
 
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -71,3 +73,41 @@ def subject(text: str) -> str:
     if not re.fullmatch(ID_PATTERN.removesuffix("$"), text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an id ({ID_PATTERN})")
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a journal; `partition` None where the text names none."""
+
+    partition: int | None
+    sequence: int
+
+    def within(self, partition: int | None) -> tuple[int, int]:
+        """The partition and the sequence, with the `--partition` that may stand beside.
+
+        Raises:
+            SettingsError: neither names a partition, or they name two.
+        """
+        if partition is None and self.partition is None:
+            raise SettingsError(
+                f"{self.sequence}: of which partition? P:SEQUENCE, or --partition P"
+            )
+        if None not in (partition, self.partition) and partition != self.partition:
+            raise SettingsError(f"{self.partition}:{self.sequence} is not in partition {partition}")
+        chosen = self.partition if partition is None else partition
+        assert chosen is not None
+        return chosen, self.sequence
+
+
+def add_partition(command: argparse.ArgumentParser) -> None:
+    """`--partition P`."""
+    command.add_argument("--partition", type=between(0, MAX_PARTITIONS - 1), metavar="P")
+
+
+def position(text: str) -> Position:
+    """The type of a place in a journal: `P:SEQUENCE`, or `SEQUENCE` beside `--partition`."""
+    partition, colon, sequence = text.rpartition(":")
+    return Position(
+        between(0, MAX_PARTITIONS - 1)(partition) if colon else None,
+        between(1, MAX_INTEGER)(sequence),
+    )

@@ -8,7 +8,16 @@ from __future__ import annotations
 from typing import Final
 
 from holdfast import commands_operator as commands
-from holdfast.cli_arguments import Menu, add, add_data, add_json, between, subject
+from holdfast.cli_arguments import (
+    Menu,
+    add,
+    add_data,
+    add_json,
+    add_partition,
+    between,
+    position,
+    subject,
+)
 
 MAX_TOKENS: Final = 1_000_000
 MAX_TOKEN_TTL_S: Final = 366 * 24 * 3600
@@ -26,6 +35,14 @@ def add_commands(menu: Menu) -> None:
     token.add_argument("--count", type=between(1, MAX_TOKENS), metavar="N", help="ID-1 … ID-N")
     token.add_argument("--ttl", type=between(1, MAX_TOKEN_TTL_S), metavar="SECONDS")
 
+    _add_backlog(menu)
+
+    verify = add(menu, "verify", commands.run_verify, "compare Redis, the journal and PostgreSQL")
+    add_data(verify)
+    add_json(verify)
+
+
+def _add_backlog(menu: Menu) -> None:
     backlog = menu.add_parser("backlog", help="the journal's way to PostgreSQL")
     backlog_menu = backlog.add_subparsers(required=True, metavar="COMMAND")
     status = add(
@@ -34,6 +51,42 @@ def add_commands(menu: Menu) -> None:
     add_data(status)
     add_json(status)
 
-    verify = add(menu, "verify", commands.run_verify, "compare Redis, the journal and PostgreSQL")
-    add_data(verify)
-    add_json(verify)
+    replay = add(
+        backlog_menu,
+        "replay",
+        commands.run_backlog_replay,
+        "apply to PostgreSQL what it lacks of the journal, and compare what it has",
+    )
+    add_data(replay)
+    add_partition(replay)
+    replay.add_argument(
+        "--from", dest="start", type=position, metavar="POSITION", help="P:SEQUENCE, or SEQUENCE"
+    )
+    replay.add_argument("--dry-run", action="store_true", help="only say what would be applied")
+    add_json(replay)
+
+    quarantine = backlog_menu.add_parser("quarantine", help="entries that could not be applied")
+    quarantine_menu = quarantine.add_subparsers(required=True, metavar="COMMAND")
+    listed = add(quarantine_menu, "list", commands.run_quarantine_list, "which they are, and why")
+    add_data(listed)
+    add_partition(listed)
+    add_json(listed)
+    for name, run, what in (
+        ("show", commands.run_quarantine_show, "one of them as it is"),
+        (
+            "retry",
+            commands.run_quarantine_retry,
+            "apply one, and those of its booking that wait behind it",
+        ),
+        ("discard", commands.run_quarantine_discard, "give one up: it stays, as discarded"),
+    ):
+        command = add(quarantine_menu, name, run, what)
+        command.add_argument(
+            "position", type=position, metavar="POSITION", help="P:SEQUENCE, or SEQUENCE"
+        )
+        add_data(command)
+        add_partition(command)
+        add_json(command)
+        if name == "discard":
+            command.add_argument("--because", required=True, metavar="TEXT", help="why; it is kept")
+            command.add_argument("--by", metavar="NAME", help="who (default: who is logged in)")

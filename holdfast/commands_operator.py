@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import getpass
 import sys
 
 from engine.errors import SettingsError
@@ -54,6 +55,60 @@ def run_backlog_status(options: argparse.Namespace) -> int:
     from workers import backlog  # noqa: PLC0415
 
     return asyncio.run(backlog.status(_operator_settings(options), as_json=options.json))
+
+
+def run_backlog_replay(options: argparse.Namespace) -> int:
+    """`holdfast backlog replay`."""
+    from workers import backlog_replay  # noqa: PLC0415
+
+    partition, sequence = options.partition, None
+    if options.start:
+        partition, sequence = options.start.within(options.partition)
+    return asyncio.run(
+        backlog_replay.replay(
+            _operator_settings(options),
+            partition,
+            sequence,
+            dry_run=options.dry_run,
+            as_json=options.json,
+        )
+    )
+
+
+def run_quarantine_list(options: argparse.Namespace) -> int:
+    """`holdfast backlog quarantine list`."""
+    from workers import quarantine  # noqa: PLC0415
+
+    settings = _operator_settings(options)
+    return asyncio.run(quarantine.show_list(settings, options.partition, as_json=options.json))
+
+
+def run_quarantine_show(options: argparse.Namespace) -> int:
+    """`holdfast backlog quarantine show`."""
+    from workers import quarantine  # noqa: PLC0415
+
+    place = options.position.within(options.partition)
+    return asyncio.run(quarantine.show(_operator_settings(options), *place, as_json=options.json))
+
+
+def run_quarantine_retry(options: argparse.Namespace) -> int:
+    """`holdfast backlog quarantine retry`."""
+    from workers import quarantine  # noqa: PLC0415
+
+    place = options.position.within(options.partition)
+    return asyncio.run(quarantine.retry(_operator_settings(options), *place, as_json=options.json))
+
+
+def run_quarantine_discard(options: argparse.Namespace) -> int:
+    """`holdfast backlog quarantine discard`."""
+    from workers import quarantine  # noqa: PLC0415
+
+    partition, sequence = options.position.within(options.partition)
+    by = options.by or getpass.getuser()
+    settings, because = _operator_settings(options), options.because
+    return asyncio.run(
+        quarantine.discard(settings, partition, sequence, by, because, as_json=options.json)
+    )
 
 
 def run_verify(options: argparse.Namespace) -> int:

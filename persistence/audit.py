@@ -41,6 +41,19 @@ class AuditPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class QuarantineRow:
+    """An entry that could not be applied, and whether it was given up."""
+
+    sequence: int
+    reason: str
+    detail: str
+    booking_id: str | None
+    sale_id: str | None
+    version: int | None
+    discarded: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SaleRow:
     """A sale's row without its items."""
 
@@ -132,10 +145,10 @@ class Snapshot:
         self._partition = partition
         self.position = position
 
-    async def quarantine(self) -> list[tuple[int, str, str]]:
-        """Sequence, reason and detail of the entries that could not be applied."""
+    async def quarantine(self) -> list[QuarantineRow]:
+        """The entries that could not be applied."""
         rows = await self._taken.fetch(query("audit_quarantine"), self._partition)
-        return [(row["sequence"], row["reason"], row["detail"]) for row in rows]
+        return [QuarantineRow(*row) for row in rows]
 
     async def sales(self) -> list[SaleRow]:
         """The partition's sales."""

@@ -2,82 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import asyncpg
 import structlog
 
 from engine.journal import unpack_levels
-from engine.limits import DATABASE_DRAIN_TIMEOUT_MS
 from engine.types import Levels
 from persistence import metrics
 from persistence.pool import Connection, Pool, connection
-from persistence.projections import Batch, ItemKey, Row, plan
+from persistence.projections import Batch, ItemKey, plan
 from persistence.queries import query
-from persistence.steps import REFUSED, Position, Step, advance, bookings_to_look_up
+from persistence.rows import QUARANTINE, look_up, write_rows
+from persistence.steps import REFUSED, Position, Step, advance
 
 _log = structlog.stdlib.get_logger("holdfast.drain")
 
-_TIMEOUT_S: Final = DATABASE_DRAIN_TIMEOUT_MS / 1000
-_JOURNAL: Final = (
-    "partition",
-    "sequence",
-    "generation",
-    "at_ms",
-    "type",
-    "booking_id",
-    "sale_id",
-    "entry",
-    "chain",
-)
-_QUARANTINE: Final = (
-    "partition",
-    "sequence",
-    "generation",
-    "reason",
-    "detail",
-    "type",
-    "booking_id",
-    "sale_id",
-    "deltas",
-    "entry",
-)
-_BOOKINGS: Final = (
-    "booking_id",
-    "partition",
-    "sequence",
-    "version",
-    "sale_id",
-    "customer_id",
-    "status",
-    "cancel_reason",
-    "amount",
-    "currency",
-    "hold_expires_ms",
-    "created_ms",
-    "updated_ms",
-    "extended",
-    "events",
-)
-_LINES: Final = ("booking_id", "position", "item_id", "quantity", "unit_price")
-_STOCK_HISTORY: Final = (
-    "sale_id",
-    "item_id",
-    "sequence",
-    "partition",
-    "at_ms",
-    "type",
-    "booking_id",
-    "delta_available",
-    "delta_held",
-    "delta_sold",
-    "level_available",
-    "level_held",
-    "level_sold",
-)
-_OUTBOX: Final = ("event_id", "type", "subject", "subject_sequence", "partition", "sequence")
-_POISON: Final = ("21", "22", "23", "54")
+POISON: Final = ("21", "22", "23", "54")
 """SQLSTATE classes that are about what is written: a row twice, data, constraints, sizes."""
 
 
@@ -102,7 +44,7 @@ async def commit(
     try:
         return await _transact(pool, partition, position, steps, contacts)
     except asyncpg.PostgresError as error:
-        if not (error.sqlstate or "").startswith(_POISON):
+        if not (error.sqlstate or "").startswith(POISON):
             raise
         if len(steps) == 1:
             if steps[0].reason is not None:
@@ -139,10 +81,16 @@ async def _transact(
         )
         if moved is None:
             return None
-        known = await taken.fetch(query("booking_versions"), bookings_to_look_up(steps))
-        versions = {row["booking_id"]: row["version"] for row in known}
-        events = {row["booking_id"]: row["events"] for row in known}
-        batch = plan(partition, position.generation, steps, links, versions, events)
+        known = await look_up(taken, steps)
+        batch = plan(
+            partition,
+            position.generation,
+            steps,
+            links,
+            known.versions,
+            known.events,
+            known.absent,
+        )
         disagreeing = await _write(taken, batch, contacts)
     # Counted and told only now: what was rolled back has not happened.
     _tell(partition, batch, disagreeing)
@@ -153,24 +101,8 @@ async def _write(
     taken: Connection, batch: Batch, contacts: Mapping[str, bytes]
 ) -> dict[ItemKey, tuple[Levels, Levels]]:
     """Write a batch; answers the items whose levels are not what the journal says: both."""
-    await _copy(taken, "journal", _JOURNAL, batch.journal)
-    await _copy(taken, "quarantine", _QUARANTINE, batch.quarantine)
-    await _copy(taken, "bookings", _BOOKINGS, batch.bookings.values())
-    await _copy(taken, "lines", _LINES, batch.lines)
-    await _copy(taken, "stock_history", _STOCK_HISTORY, batch.history)
-    await _copy(taken, "outbox", _OUTBOX, batch.outbox)
-    await _set(taken, query("change_bookings"), batch.changes.values())
-    await _set(taken, query("upsert_payments"), batch.payments.values())
-    kept = [(name, contacts[name]) for name in batch.bookings if name in contacts]
-    await _set(taken, query("upsert_contacts"), kept)
-    await _set(taken, query("upsert_sales"), batch.sales.values())
-    await _set(taken, query("retire_items"), [(row[0], row[2]) for row in batch.sales.values()])
-    await _set(taken, query("define_items"), [row for rows in batch.items.values() for row in rows])
-    sums = await _set(
-        taken, query("add_deltas"), [(*key, *batch.deltas[key]) for key in batch.deltas]
-    )
     differing = {}
-    for row in sums:
+    for row in await write_rows(taken, batch, contacts):
         sale_id, *levels = row
         is_now, should_be = Levels(*levels), batch.levels[sale_id, levels[0]]
         if is_now != should_be:
@@ -178,25 +110,6 @@ async def _write(
     if differing:
         differing = await _without_quarantine(taken, differing)
     return differing
-
-
-async def _copy(
-    taken: Connection, table: str, columns: Sequence[str], rows: Collection[Row]
-) -> None:
-    if not rows:
-        return
-    try:
-        await taken.copy_records_to_table(table, columns=columns, records=rows, timeout=_TIMEOUT_S)
-    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
-        # What asyncpg turns into this by itself for the arguments of a statement.
-        raise asyncpg.DataError(f"{table}: {error}") from error
-
-
-async def _set(taken: Connection, sql: str, rows: Collection[Row]) -> list[asyncpg.Record]:
-    """Run a query that takes its rows as one array for each column."""
-    if not rows:
-        return []
-    return await taken.fetch(sql, *zip(*rows, strict=True), timeout=_TIMEOUT_S)
 
 
 async def _without_quarantine(
@@ -224,7 +137,7 @@ async def _without_quarantine(
 def _tell(partition: int, batch: Batch, disagreeing: dict[ItemKey, tuple[Levels, Levels]]) -> None:
     metrics.ENTRIES.inc(len(batch.journal))
     for row in batch.quarantine:
-        entry = dict(zip(_QUARANTINE, row, strict=True))
+        entry = dict(zip(QUARANTINE, row, strict=True))
         metrics.QUARANTINED.labels(entry["reason"]).inc()
         _log.error(
             "entry_quarantined",

@@ -6,7 +6,7 @@ of each booking, the sum of the deltas of each item.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,7 @@ def plan(
     links: Sequence[bytes],
     versions: Mapping[str, int],
     events: Mapping[str, int],
+    absent: Collection[str] = (),
 ) -> Batch:
     """Turn the steps of a batch, in order, into rows.
 
@@ -63,6 +64,7 @@ def plan(
         links: the chain at each step.
         versions: of the bookings that `bookings_to_look_up` names, those that are there.
         events: how many public events these have had.
+        absent: those whose entries were all discarded: they begin with the next one.
     """
     batch = Batch()
     known, told = dict(versions), dict(events)
@@ -101,13 +103,16 @@ def plan(
             told[booking.booking_id] = count + _add_events(
                 batch, partition, generation, entry, booking.booking_id, count
             )
-            _add_booking(batch, partition, sequence, booking, told[booking.booking_id])
+            begins = booking.version == 1 or (
+                booking.booking_id in absent and booking.booking_id not in batch.bookings
+            )
+            _add_booking(batch, partition, sequence, booking, told[booking.booking_id], begins)
         elif entry.definition:
             # Each of a sale's entries is one event, so that its version counts them.
             before_it = entry.version - 1
             _add_events(batch, partition, generation, entry, entry.sale_id, before_it)
             _add_sale(batch, partition, entry, definition_of(entry.definition, {}))
-        _add_stock(batch, partition, entry, booking_id)
+        add_stock(batch, partition, entry, booking_id)
     return batch
 
 
@@ -123,13 +128,13 @@ def _add_events(
 
 
 def _add_booking(
-    batch: Batch, partition: int, sequence: int, booking: Booking, events: int
+    batch: Batch, partition: int, sequence: int, booking: Booking, events: int, begins: bool
 ) -> None:
     booking_id = booking.booking_id
     if payment := booking.payment:
         attempt = (booking_id, payment.attempt)
         batch.payments[attempt] = payment_row(booking, payment, batch.payments.get(attempt))
-    if booking.version == 1:
+    if begins:
         for position, line in enumerate(booking.lines):
             batch.lines.append((booking_id, position, line.item_id, line.quantity, line.unit_price))
     elif booking_id not in batch.bookings:
@@ -193,7 +198,8 @@ def _add_sale(batch: Batch, partition: int, entry: Entry, definition: SaleDefini
     ]
 
 
-def _add_stock(batch: Batch, partition: int, entry: Entry, booking_id: str | None) -> None:
+def add_stock(batch: Batch, partition: int, entry: Entry, booking_id: str | None) -> None:
+    """Add an entry's changes of stock, and the levels that it says they led to."""
     for delta, level in zip(entry.deltas, entry.levels, strict=True):
         key = (entry.sale_id, delta.item_id)
         available, held, sold = batch.deltas.get(key, (0, 0, 0))
@@ -225,5 +231,8 @@ def _set_aside(batch: Batch, partition: int, generation: int, step: Step, link: 
     ids = (told.type, told.booking_id, told.sale_id)
     batch.journal.append((partition, sequence, generation, told.at_ms, *ids, text, link))
     batch.quarantine.append(
-        (partition, sequence, generation, step.reason, step.detail, *ids, told.deltas, text)
+        (
+            *(partition, sequence, generation, step.reason, step.detail),
+            *(*ids, told.version, told.deltas, text),
+        )
     )

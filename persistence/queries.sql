@@ -100,13 +100,20 @@ WHERE partition = (
 RETURNING partition;
 
 -- booking_versions --
--- Read the versions of the bookings that are there, and how many public events each has had.
+-- Read versions of bookings and how many public events each has had; null for discarded entries.
 SELECT
     booking_id,
     version,
     events
 FROM bookings
-WHERE booking_id = any($1::text[]);
+WHERE booking_id = any($1::text[])
+UNION ALL
+SELECT
+    booking_id,
+    version,
+    NULL AS events
+FROM quarantine
+WHERE booking_id = any($1::text[]) AND version IS NOT NULL AND discarded_at IS NOT NULL;
 
 -- change_bookings --
 -- Bring bookings to what newer entries say of them.
@@ -237,7 +244,7 @@ SELECT
     sale_id,
     deltas
 FROM quarantine
-WHERE sale_id = any($1::text[]) AND deltas <> '';
+WHERE sale_id = any($1::text[]) AND deltas <> '' AND discarded_at IS NULL;
 
 -- deal_out --
 -- Take the oldest events out of the outbox and give each to the places that want it.
@@ -318,7 +325,65 @@ SELECT
     partition,
     count(*) AS entries
 FROM quarantine
+WHERE discarded_at IS NULL
 GROUP BY partition;
+
+-- list_quarantine --
+-- Read what is in quarantine of a partition or of all, without the entries themselves.
+SELECT
+    partition,
+    sequence,
+    reason,
+    detail,
+    type,
+    booking_id,
+    sale_id,
+    quarantined_at,
+    discarded_at,
+    discarded_by,
+    discarded_because
+FROM quarantine
+WHERE $1::integer IS NULL OR partition = $1
+ORDER BY partition, sequence;
+
+-- quarantined_entry --
+-- Read one entry in quarantine, discarded or not.
+SELECT *
+FROM quarantine
+WHERE partition = $1 AND sequence = $2;
+
+-- quarantined_behind --
+-- Read an entry that waits in quarantine, and those of its booking that wait behind it.
+SELECT
+    sequence,
+    generation,
+    entry
+FROM quarantine
+WHERE
+    partition = $1
+    AND discarded_at IS NULL
+    AND (sequence = $2 OR (sequence > $2 AND booking_id = $3))
+ORDER BY sequence;
+
+-- lock_partition --
+-- Wait until nobody drains a partition; nobody does until the end of the transaction.
+SELECT partition
+FROM partitions
+WHERE partition = $1
+FOR UPDATE;
+
+-- release_from_quarantine --
+-- Take out of quarantine an entry that was applied.
+DELETE FROM quarantine
+WHERE partition = $1 AND sequence = $2 AND discarded_at IS NULL
+RETURNING sequence;
+
+-- discard_from_quarantine --
+-- Note that an entry will not be applied: who said so, and why.
+UPDATE quarantine
+SET discarded_at = now(), discarded_by = $3, discarded_because = $4
+WHERE partition = $1 AND sequence = $2 AND discarded_at IS NULL
+RETURNING sequence;
 
 -- booking --
 -- Read a booking with its lines and its encrypted contact.
@@ -423,7 +488,11 @@ WHERE partition = $1;
 SELECT
     sequence,
     reason,
-    detail
+    detail,
+    booking_id,
+    sale_id,
+    version,
+    discarded_at IS NOT NULL AS discarded
 FROM quarantine
 WHERE partition = $1
 ORDER BY sequence;

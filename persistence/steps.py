@@ -23,7 +23,7 @@ from engine.journal import (
     parse_entry,
     unpack_levels,
 )
-from engine.limits import ID_PATTERN, MAX_EPOCH_MS
+from engine.limits import ID_PATTERN, MAX_EPOCH_MS, MAX_INTEGER
 from engine.types import definition_of
 
 UNREADABLE: Final = "unreadable"
@@ -201,6 +201,8 @@ class Salvage:
     booking_id: str | None
     sale_id: str | None
     at_ms: int | None
+    version: int | None
+    """Of the booking or the sale."""
     deltas: str
 
 
@@ -212,7 +214,7 @@ def salvage(text: bytes) -> Salvage:
         fields = None
     if not isinstance(fields, dict):
         fields = {}
-    at_ms, deltas = fields.get("at_ms"), fields.get("deltas")
+    at_ms, version, deltas = (fields.get(name) for name in ("at_ms", "version", "deltas"))
     try:
         unpack_levels(deltas or "")
     except (ValueError, AttributeError, TypeError):
@@ -222,6 +224,7 @@ def salvage(text: bytes) -> Salvage:
         booking_id=_id(fields.get("booking_id")),
         sale_id=_id(fields.get("sale_id")),
         at_ms=at_ms if type(at_ms) is int and 0 <= at_ms <= MAX_EPOCH_MS else None,
+        version=version if type(version) is int and 0 < version <= MAX_INTEGER else None,
         deltas=deltas if deltas and "\0" not in deltas else "",
     )
 

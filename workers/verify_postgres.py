@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from engine.types import Levels
-from persistence.audit import Audit, ItemRow, SaleRow, Snapshot
+from persistence.audit import Audit, ItemRow, QuarantineRow, SaleRow, Snapshot
 from workers.replay import Replay
 from workers.verify_redis import slices
 
@@ -37,20 +38,53 @@ async def compare_partition(audit: Audit, replay: Replay) -> None:
                 f"PostgreSQL counts {position.bytes} bytes up to the cursor, {position.sequence}, "
                 f"the journal has {replay.bytes}"
             )
-        for sequence, reason, detail in await snapshot.quarantine():
-            replay.differ(f"entry {sequence} is in quarantine, {reason}: {detail}")
-        await _compare_sales(snapshot, replay)
-        await _compare_bookings(snapshot, replay)
-        await _compare_payments(snapshot, replay)
+        set_aside = await snapshot.quarantine()
+        for row in set_aside:
+            if not row.discarded:
+                replay.differ(f"entry {row.sequence} is in quarantine, {row.reason}: {row.detail}")
+        given_up = _given_up(replay, set_aside)
+        await _compare_sales(snapshot, replay, given_up)
+        await _compare_bookings(snapshot, replay, given_up)
+        await _compare_payments(snapshot, replay, given_up)
 
 
-async def _compare_sales(snapshot: Snapshot, replay: Replay) -> None:
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """What an operator has given up by discarding entries: PostgreSQL need not have it.
+
+    A booking or a definition only until its next entry, which carries it whole; attempts to pay,
+    of which each entry carries only the latest, for ever. Levels never: they have the deltas.
+    """
+
+    bookings: frozenset[str]
+    payments: frozenset[str]
+    sales: frozenset[str]
+
+
+def _given_up(replay: Replay, set_aside: list[QuarantineRow]) -> GivenUp:
+    discarded = [row for row in set_aside if row.discarded]
+    of_bookings = [(row.booking_id, row.sequence) for row in discarded if row.booking_id]
+    of_sales = [
+        row.sale_id
+        for row in discarded
+        if row.sale_id in replay.state.sales
+        and not row.booking_id
+        and replay.state.sales[row.sale_id].version == row.version
+    ]
+    return GivenUp(
+        bookings=frozenset(name for name, at in of_bookings if replay.last.get(name) == at),
+        payments=frozenset(name for name, _ in of_bookings),
+        sales=frozenset(of_sales),
+    )
+
+
+async def _compare_sales(snapshot: Snapshot, replay: Replay, given_up: GivenUp) -> None:
     rows = {row.sale_id: row for row in await snapshot.sales()}
-    for sale_id in sorted(rows.keys() | replay.state.sales.keys()):
+    for sale_id in sorted((rows.keys() | replay.state.sales.keys()) - given_up.sales):
         expected = _sale_row(replay, sale_id)
         _compare(replay, f"sale {sale_id}", rows.get(sale_id), expected)
     for sale_ids in slices(sorted(rows.keys() & replay.state.sales.keys()), SALES_PER_SLICE):
-        await _compare_items(snapshot, replay, list(sale_ids))
+        await _compare_items(snapshot, replay, [at for at in sale_ids if at not in given_up.sales])
         await _compare_history(snapshot, replay, list(sale_ids))
 
 
@@ -141,11 +175,13 @@ async def _compare_history(snapshot: Snapshot, replay: Replay, sale_ids: list[st
             )
 
 
-async def _compare_bookings(snapshot: Snapshot, replay: Replay) -> None:
+async def _compare_bookings(snapshot: Snapshot, replay: Replay, given_up: GivenUp) -> None:
     """Walk through both in the order of ids, so that neither has to be held twice."""
-    expected = iter(sorted(replay.state.bookings))
+    expected = iter(sorted(replay.state.bookings.keys() - given_up.bookings))
     due = next(expected, None)
     async for row in snapshot.bookings():
+        if row.booking_id in given_up.bookings:
+            continue
         while due is not None and due < row.booking_id:
             replay.differ(f"booking {due} at {replay.state.sequence}: only the journal has it")
             due = next(expected, None)
@@ -168,9 +204,11 @@ async def _compare_bookings(snapshot: Snapshot, replay: Replay) -> None:
         due = next(expected, None)
 
 
-async def _compare_payments(snapshot: Snapshot, replay: Replay) -> None:
-    missing = set(replay.payments)
+async def _compare_payments(snapshot: Snapshot, replay: Replay, given_up: GivenUp) -> None:
+    missing = {key for key in replay.payments if key[0] not in given_up.payments}
     async for row in snapshot.payments():
+        if row.booking_id in given_up.payments:
+            continue
         key = (row.booking_id, row.payment.attempt)
         missing.discard(key)
         _compare(replay, _named(key), row, replay.payments.get(key))

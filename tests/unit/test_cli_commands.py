@@ -62,6 +62,11 @@ def run_file(**changes: Any) -> RunFile:
         "token --sub a --ttl soon",
         "backlog",
         "backlog nothing",
+        "backlog replay --from 0",
+        "backlog replay --from x:1",
+        "backlog quarantine",
+        "backlog quarantine retry",
+        "backlog quarantine discard 1:2",
         "demo --stock 0",
         "verify --jsonn",
     ],
@@ -104,7 +109,19 @@ def test_what_went_wrong_decides_the_exit_code(
     assert str(raised) in said.err
 
 
-@pytest.mark.parametrize("command", ["verify --json", "backlog status --json", "migrate"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "verify --json",
+        "backlog status --json",
+        "backlog replay --json",
+        "backlog replay --from 3:1 --dry-run",
+        "backlog quarantine list --json",
+        "backlog quarantine retry 3:1",
+        "backlog quarantine discard 1 --partition 3 --because why",
+        "migrate",
+    ],
+)
 def test_a_directory_without_a_system_is_exit_code_3(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
