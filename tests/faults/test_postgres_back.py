@@ -12,7 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from engine.errors import Fenced, Unavailable
-from tests.helpers.put_back import copy_data, put_data_back
+from tests.helpers.hanging_commit import a_commit_hangs, hang_commits, let_commits_go
+from tests.helpers.put_back import copy_data, data_of, put_data_back
 from tests.helpers.servers import Postgres
 from tests.helpers.stage import RunningWorker, Stage, eventually, stage, stage_settings
 from tests.helpers.wire_proxy import Cut, WireProxy
@@ -76,50 +77,21 @@ async def test_a_server_killed_during_a_commit_has_all_of_it_or_nothing(
         draining = asyncio.create_task(on.drain.run_once(on.partition()))
         await fault.fired.wait()
         if reached:
-            # A commit that is on the disk and waits for a standby: nobody is told of it yet.
-            await wait_for_nobody(postgres)
+            # It is on the disk, and nobody is told of it yet.
+            connection = await asyncpg.connect(postgres.url)
+            await hang_commits(connection)
             fault.release()
-            await commits_wait(postgres)
+            await a_commit_hangs(connection)
+            connection.terminate()
         await asyncio.to_thread(postgres.kill)
         fault.release()
         with pytest.raises(Unavailable):
             await draining
         await on.hold("late")
-        expect_no_standby(postgres)
+        let_commits_go(data_of(postgres))
         postgres.start()
         assert await drain_what_there_is(on) == (1 if reached else 6)
         await check(on, 6)
-
-
-async def wait_for_nobody(postgres: Postgres) -> None:
-    """From now on a commit waits for a standby that there is not."""
-    connection = await asyncpg.connect(postgres.url)
-    try:
-        await connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-        await connection.execute("SELECT pg_reload_conf()")
-    finally:
-        await connection.close()
-
-
-async def commits_wait(postgres: Postgres) -> None:
-    """Wait until a session waits for that standby."""
-    connection = await asyncpg.connect(postgres.url)
-    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-    try:
-
-        async def does_wait() -> bool:
-            return bool(await connection.fetchval(query))
-
-        await eventually(does_wait, "the commit to wait for its standby")
-    finally:
-        await connection.close()
-
-
-def expect_no_standby(postgres: Postgres) -> None:
-    """Undo `wait_for_nobody` while the server is down."""
-    settings = Path(postgres.server.launch.command[-1]) / "postgresql.auto.conf"
-    lines = settings.read_text().splitlines(keepends=True)
-    settings.write_text("".join(line for line in lines if "standby" not in line))
 
 
 async def test_holds_go_on_while_every_statement_is_slow_and_all_is_applied_in_order(

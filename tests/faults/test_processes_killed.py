@@ -8,12 +8,12 @@ import random
 from urllib.parse import urlsplit
 
 import psutil
-from asyncpg import Connection, Record
 
 from engine.limits import MAX_BATCHES_IN_FLIGHT, MAX_DATABASE_CONNECTIONS
 from tests.helpers import books
 from tests.helpers.client import UNKNOWN, Client
 from tests.helpers.faults import frozen, killed
+from tests.helpers.hanging_commit import drain_held_up
 from tests.helpers.load import (
     Hold,
     Load,
@@ -28,9 +28,6 @@ from tests.helpers.servers import System
 from tests.helpers.stage import eventually
 
 SEED = 11
-HELD_UP = """
-SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_xid IS NOT NULL
-"""
 
 
 async def connections(system: System) -> list[int]:
@@ -110,34 +107,16 @@ async def test_bookings_of_a_killed_api_process_are_there_and_their_keys_have_on
     await books.check(system, load, capacities)
 
 
-async def see_drain_held_up(watching: Connection[Record]) -> None:
-    """Wait until a transaction that has written something waits for a lock."""
-    for _ in range(1_500):
-        if await watching.fetchval(HELD_UP):
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("nobody drains")
-
-
 async def test_a_worker_killed_in_the_middle_of_a_drain_has_its_entries_applied_once(
     system: System, admin: Client, service: Client
 ) -> None:
     capacities = {f"worker-{number}": {"A": 50_000} for number in range(3)}
     # The sweep is the worker's too.
     await put_sales(admin, capacities, hold_seconds=1)
-    locking, watching = await books.connect(system), await books.connect(system)
     load = Load(service, items_of(capacities), seed=SEED, buyers=8, expires=True)
-    try:
-        async with load:
-            for _ in range(2):
-                await load.held_more(30)
-                async with locking.transaction():
-                    # A drain moves its cursor, writes its journal rows, and then waits for this.
-                    await locking.execute("LOCK TABLE bookings IN SHARE MODE")
-                    await see_drain_held_up(watching)
-                    async with killed(system, "worker"):
-                        pass
-    finally:
-        await locking.close()
-        await watching.close()
+    async with load:
+        for _ in range(2):
+            await load.held_more(30)
+            async with drain_held_up(system), killed(system, "worker"):
+                pass
     await books.check(system, load, capacities)

@@ -6,11 +6,15 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Final
 
 import psutil
 
 from holdfast.embedded import valkey
 from tests.helpers.servers import System, is_alive, until
+
+BACK_S: Final = 60.0
+"""`up` starts a server that has ended again and again only after its longest pause, 30 s."""
 
 
 def family(pids: Iterable[int]) -> list[psutil.Process]:
@@ -80,7 +84,9 @@ async def killed(system: System, part: str) -> AsyncIterator[None]:
     await kill(*before)
     yield
     assert not any(is_alive(pid) for pid in before)
-    await until(lambda: len(pids_of(system, part) - before) == len(before), f"{part} is back")
+    await until(
+        lambda: len(pids_of(system, part) - before) == len(before), f"{part} is back", BACK_S
+    )
 
 
 def pids_of(system: System, part: str) -> set[int]:
@@ -98,7 +104,7 @@ async def kept_down(system: System, part: str) -> AsyncIterator[None]:
         await kill(*(process.pid for process in processes))
         yield
         assert not any(is_alive(process.pid) for process in processes)
-    await until(lambda: system.pids[part] not in {None, pid}, f"{part} is started again")
+    await until(lambda: system.pids[part] not in {None, pid}, f"{part} is started again", BACK_S)
     if part == "redis":
         await until(lambda: valkey.answers(system.run["redis_url"]), "it has read its files")
 

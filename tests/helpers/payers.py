@@ -45,13 +45,18 @@ LIVE: Final = ("CONFIRMED", "CAPTURED")
 
 @dataclass
 class Buyers:
-    """So many who buy a unit each, `at_once` at a time."""
+    """So many who buy a unit each, `at_once` at a time; fewer, once `stopping` is set.
+
+    `pause_s`: the longest rest between one who is served and the next.
+    """
 
     client: Client
     count: int
     seed: int
     at_once: int = 24
     give_up_s: float = 300.0
+    pause_s: float = 0.0
+    stopping: bool = False
     paid: set[str] = field(default_factory=set)
     cancelled: set[str] = field(default_factory=set)
 
@@ -62,7 +67,11 @@ class Buyers:
 
         async def come() -> None:
             for number in numbers:
-                await self._buy(number, random.Random(f"{self.seed}/{number}"))
+                if self.stopping:
+                    return
+                rng = random.Random(f"{self.seed}/{number}")
+                await self._buy(number, rng)
+                await asyncio.sleep(rng.random() * self.pause_s)
 
         await asyncio.gather(*(come() for _ in range(self.at_once)))
 

@@ -14,22 +14,24 @@ from tests.helpers.servers import Postgres
 async def copy_data(postgres: Postgres, to: Path) -> None:
     """Copy the data directory of a server that is stopped for as long as that takes."""
     await asyncio.to_thread(postgres.stop)
-    await asyncio.to_thread(_copy, _data(postgres), to)
+    await asyncio.to_thread(copy_whole, data_of(postgres), to)
     # A server ends with the thread that started it.
     postgres.start()
 
 
 async def put_data_back(postgres: Postgres, copy: Path) -> None:
     """Have a server, which must be stopped, find what it had then; start it."""
-    shutil.rmtree(_data(postgres))
-    await asyncio.to_thread(_copy, copy, _data(postgres))
+    shutil.rmtree(data_of(postgres))
+    await asyncio.to_thread(copy_whole, copy, data_of(postgres))
     postgres.start()
 
 
-def _data(postgres: Postgres) -> Path:
+def data_of(postgres: Postgres) -> Path:
+    """Where it keeps its data."""
     return Path(postgres.server.launch.command[-1])
 
 
-def _copy(source: Path, target: Path) -> None:
-    # Owners too: the server may run as another user than the tests.
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a directory with its owners."""
+    # The server may run as another user than the tests.
     subprocess.run(("cp", "-a", str(source), str(target)), check=True, timeout=60)

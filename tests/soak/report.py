@@ -7,14 +7,18 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
 from tests.helpers.client import UNKNOWN
 from tests.helpers.load import Load
+from tests.helpers.payers import Buyers
 
-PASSED = "Passed: every booking that was answered 201 is there, and all books agree."
+QUICK_S: Final = 10.0
+MAX_RECOVERY_S: Final = 300.0
+"""A fault after which nothing can be held, or drained, for longer fails the run."""
+PASSED: Final = "Passed: every booking that was answered 201 is there, and all books agree."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,9 @@ class Report:
     firings: list[Firing] = field(default_factory=list)
     verdict: Any = None
     payments: str = ""
-    """What came of the buyers who paid."""
+    """What came of the buyers who paid on a system of their own."""
+    buyers: Buyers | None = None
+    """Those who paid on this one."""
     failure: str = ""
 
     def markdown(self, loads: Sequence[Load]) -> str:
@@ -65,8 +71,18 @@ class Report:
             held = [firing.held_s for firing in those]
             drained = [firing.drained_s for firing in those]
             lines.append(f"| {fault} | {len(those)} | {spread(held)} | {spread(drained)} |")
-        lines += ["", *self._load(loads), ""]
+        lines += ["", *self._recoveries(), *self._load(loads), ""]
         return "\n".join(lines)
+
+    def _recoveries(self) -> list[str]:
+        if not self.firings:
+            return []
+        longest = [max(firing.held_s, firing.drained_s) for firing in self.firings]
+        quick = sum(seconds < QUICK_S for seconds in longest)
+        return [
+            f"- {len(longest)} faults; after {quick} of them all was well in less than "
+            f"{QUICK_S:g} s, and after each in {max(longest):.1f} s."
+        ]
 
     def _load(self, loads: Sequence[Load]) -> list[str]:
         histories = [load.client.history for load in loads]
@@ -80,6 +96,12 @@ class Report:
             f"- {bookings:,} bookings were answered 201; each was read again at the end and was "
             "in the state that its buyer had been told.",
         ]
+        if self.buyers:
+            lines.append(
+                f"- {len(self.buyers.paid):,} bookings were paid meanwhile, and "
+                f"{len(self.buyers.cancelled):,} cancelled while they were: one capture each, none "
+                "kept for the cancelled."
+            )
         if self.payments:
             lines.append(f"- {self.payments}")
         if self.verdict:
