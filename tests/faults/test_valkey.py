@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis.asyncio
 
 from tests.helpers import books
+from tests.helpers.another import another
 from tests.helpers.client import Client
 from tests.helpers.faults import frozen, killed
 from tests.helpers.load import (
@@ -25,7 +27,8 @@ from tests.helpers.load import (
     put_sales,
     sale_body,
 )
-from tests.helpers.servers import System
+from tests.helpers.servers import System, holdfast
+from tests.helpers.stage import eventually
 from tests.helpers.wrapped_valkey import small_disk, wrapped
 
 SEED = 7
@@ -103,37 +106,81 @@ async def test_while_valkey_is_frozen_everybody_is_told_so_and_nothing_is_done_t
     assert await books.in_postgres(system, "frozen") == {"A": (60, 40, 0)}
 
 
+class Short:
+    """A sale with three holds while something is short: no new ones, and they go on to an end."""
+
+    def __init__(self, system: System, service: Client, sale_id: str) -> None:
+        self.system, self.service, self.sale_id = system, service, sale_id
+        self.rng = random.Random(SEED)
+        self.holds = [make_hold(self.rng, sale_id, {"A": 1}) for _ in range(4)]
+        self.paths: list[str] = []
+
+    async def begin(self) -> None:
+        answers = [await hold.send(self.service) for hold in self.holds[:3]]
+        self.paths = [f"/v1/bookings/{answer.json['id']}" for answer in answers]
+
+    async def check_only_new_holds_are_refused(self) -> None:
+        customers = [{"customer_id": hold.body["customer_id"]} for hold in self.holds]
+        paths, service = self.paths, self.service
+        refused = [await self.holds[3].send(service) for _ in range(3)]
+        assert {(answer.status, answer.code) for answer in refused} == {(503, "overloaded")}
+        assert all("retry-after" in answer.headers for answer in refused)
+        for answer in (
+            await service.post(f"{paths[0]}/pay", customers[0], key=make_key(self.rng)),
+            await service.post(f"{paths[1]}/cancel", customers[1]),
+            await service.post(f"{paths[2]}/extend", customers[2]),
+        ):
+            assert answer.status == 200, answer
+        await books.drained(self.system)
+        levels = await books.check_levels(self.system, service, self.sale_id, {"A": 100})
+        assert levels == {"A": (98, 1, 1)}
+
+    async def check_new_holds_are_taken_again(self) -> None:
+        async def is_held() -> bool:
+            answer = await self.holds[3].send(self.service)
+            assert answer.status == 201 or answer.code == "overloaded", answer
+            return answer.status == 201
+
+        await eventually(is_held, "new holds to be taken again")
+        assert (await self.holds[0].send(self.service)).is_replay
+        await books.drained(self.system)
+        levels = await books.check_levels(self.system, self.service, self.sale_id, {"A": 100})
+        assert levels == {"A": (97, 2, 1)}
+
+
 async def test_at_its_memory_limit_holds_are_refused_and_everything_else_goes_on(
     system: System, admin: Client, service: Client
 ) -> None:
     await put_sale(admin, "memory", sale_body({"A": 100}))
-    rng = random.Random(SEED)
-    holds = [make_hold(rng, "memory", {"A": 1}) for _ in range(4)]
-    customer = [{"customer_id": hold.body["customer_id"]} for hold in holds]
-    path = [f"/v1/bookings/{(await hold.send(service)).json['id']}" for hold in holds[:3]]
+    short = Short(system, service, "memory")
+    await short.begin()
     async with redis.asyncio.Redis.from_url(system.run["redis_url"]) as client:
         limit = (await client.config_get("maxmemory"))["maxmemory"]
         await client.config_set("maxmemory", "1mb")
         try:
-            refused = [await holds[3].send(service) for _ in range(3)]
-            paid = await service.post(f"{path[0]}/pay", customer[0], key=make_key(rng))
-            cancelled = await service.post(f"{path[1]}/cancel", customer[1])
-            extended = await service.post(f"{path[2]}/extend", customer[2])
-            replayed = await holds[0].send(service)
-            await books.drained(system)
-            levels = await levels_of(service, "memory")
+            await short.check_only_new_holds_are_refused()
         finally:
             await client.config_set("maxmemory", limit)
-    assert {(answer.status, answer.code) for answer in refused} == {(503, "overloaded")}
-    assert all("retry-after" in answer.headers for answer in refused)
-    assert [paid.status, cancelled.status, extended.status] == [200, 200, 200]
-    # Nor is a hold that was answered before: nothing was tried, and it is repeated later.
-    assert (replayed.status, replayed.code) == (503, "overloaded")
-    assert (await holds[0].send(service)).is_replay
-    assert levels == await books.in_postgres(system, "memory") == {"A": (98, 1, 1)}
-    assert (await holds[3].send(service)).status == 201
-    await books.drained(system)
-    await books.check_levels(system, service, "memory", {"A": 100})
+    await short.check_new_holds_are_taken_again()
+
+
+async def test_before_the_disk_is_full_new_holds_are_shed_and_everything_else_goes_on(
+    system: System, admin: Client, service: Client, tmp_path: Path
+) -> None:
+    await put_sale(admin, "nearly", sale_body({"A": 100}))
+    short = Short(system, service, "nearly")
+    await short.begin()
+    # To this worker there is too little room on any disk.
+    bound = {"HOLDFAST_MIN_FREE_BYTES": str(2**60)}
+    async with another(system, holdfast("worker"), tmp_path / "worker.log", **bound):
+
+        async def is_shed() -> bool:
+            told = (await service.get("/readyz")).json
+            return {part["reason"] for part in told["shedding"]} == {"disk"}
+
+        await eventually(is_shed, "the worker to see it", 60)
+        await short.check_only_new_holds_are_refused()
+    await short.check_new_holds_are_taken_again()
 
 
 async def test_a_full_disk_ends_the_server_and_it_comes_back_when_there_is_room(

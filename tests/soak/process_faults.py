@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final
 
 from holdfast.embedded.process import free_port
-from tests.helpers import books
+from tests.helpers.another import another
 from tests.helpers.client import UNKNOWN, Client, History
 from tests.helpers.faults import frozen, killed
 from tests.helpers.hanging_commit import drain_held_up
 from tests.helpers.load import make_hold
-from tests.helpers.servers import System, clean_environment, holdfast, is_alive, until
+from tests.helpers.servers import holdfast, is_alive, until
 from tests.helpers.shifted_clock import shifted
 from tests.helpers.stage import eventually
 from tests.soak.ground import Fault, Ground
@@ -83,28 +80,6 @@ async def be_an_hour_wrong(ground: Ground) -> float:
             assert (await hold.send(client)).status == 201
             assert await ground.load.hold(hold)
     return time.monotonic()
-
-
-@asynccontextmanager
-async def another(
-    system: System, command: tuple[str, ...], log: Path
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """One more process of a system, which `up` does not know."""
-    with log.open("ab") as output:
-        child = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=clean_environment(books.settings(system)),
-            start_new_session=True,
-        )
-    try:
-        yield child
-    finally:
-        if child.returncode is None:
-            child.terminate()
-        await child.wait()
 
 
 async def freeze_everything(ground: Ground) -> float:
