@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from engine.keys import Keys
 from engine.limits import CALL_TIMEOUT_MS, MAX_CALL_ATTEMPTS
 from engine.outcomes import Outcome
 from engine.partitions import Partitions
-from engine.pipeline import Pipeline
+from engine.pipeline import Argument, Pipeline
 from engine.scripts import Script, load_script
 
 NOT_EXECUTED: Final = (
@@ -60,6 +60,26 @@ class Reply:
         return value.decode()
 
 
+class _Carried:
+    """A call's arguments, with the fence's in front as they are at the moment of sending.
+
+    A call that waits for a new connection must carry what the process was told while it waited
+    (`Engine.refresh_floors`): with what it knew before, the first batch after a failover would be
+    run by a server that lacks entries.
+    """
+
+    def __init__(self, partitions: Partitions, partition: int, args: tuple[Argument, ...]) -> None:
+        self._partitions = partitions
+        self._partition = partition
+        self._args = args
+        self.generation, _ = partitions.arguments(partition)
+        """The one that was sent last."""
+
+    def __iter__(self) -> Iterator[Argument]:
+        self.generation, seen = self._partitions.arguments(self._partition)
+        return iter((self.generation, seen, *self._args))
+
+
 class Caller:
     """Runs scripts by name."""
 
@@ -75,7 +95,7 @@ class Caller:
         self._partitions = partitions
         self._refresh = refresh
 
-    async def run(self, name: str, partition: int, *args: bytes | str | int) -> Reply:
+    async def run(self, name: str, partition: int, *args: Argument) -> Reply:
         """Run a script.
 
         Raises:
@@ -90,11 +110,9 @@ class Caller:
         while True:
             attempt += 1
             try:
-                generation, seen = self._partitions.arguments(partition)
-                raw = await self._pipeline.run(
-                    script, self._keys.meta(partition), (generation, seen, *args)
-                )
-                reply = self._read(script, partition, generation, raw, attempt)
+                carried = _Carried(self._partitions, partition, args)
+                raw = await self._pipeline.run(script, self._keys.meta(partition), carried)
+                reply = self._read(script, partition, carried.generation, raw, attempt)
             except (Unavailable, ResponseError) as error:
                 unknown = _judge(error, partition)
                 late = asyncio.get_running_loop().time() >= give_up

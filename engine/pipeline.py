@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ from engine.limits import (
 from engine.scripts import Script, load_script
 from engine.tasks import end_tasks
 
+Argument = bytes | str | int
+
 
 @dataclass(slots=True)
 class _Call:
@@ -37,7 +39,7 @@ class _Call:
 
     script: Script
     key: bytes
-    args: Sequence[bytes | str | int]
+    args: Iterable[Argument]
     future: asyncio.Future[Any]
 
     def by_digest(self) -> Command:
@@ -94,8 +96,11 @@ class Pipeline:
         self._losses = 0
         self._closed = False
 
-    async def run(self, script: Script, key: bytes, args: Sequence[bytes | str | int]) -> Any:
+    async def run(self, script: Script, key: bytes, args: Iterable[Argument]) -> Any:
         """Run a script with one key and answer its raw reply.
+
+        Args:
+            args: gone through each time that the call is sent, and not before.
 
         Raises:
             Unavailable: the outcome is not known.
@@ -157,7 +162,8 @@ class Pipeline:
                 try:
                     if transport is None:
                         losses = self._losses
-                        if connected_before and self._on_reconnect:
+                        # Also where another's connection was lost: the server may be another now.
+                        if self._on_reconnect and (connected_before or losses):
                             await self._on_reconnect()
                         async with asyncio.timeout(CONNECT_TIMEOUT_MS / 1000):
                             transport = await self._connect()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import pytest
@@ -16,6 +16,7 @@ from engine.outcomes import Outcome
 from engine.partitions import Partitions
 from engine.pipeline import Pipeline
 from engine.scripts import Script
+from engine.types import Floor
 
 CANCELLED = [b"cancelled", 7, b"{}"]
 
@@ -30,8 +31,11 @@ class Server:
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.connects: Callable[[], None] = lambda: None
+        """What happens before a call is sent."""
 
-    async def run(self, script: Script, key: bytes, args: Sequence[Any]) -> Any:
+    async def run(self, script: Script, key: bytes, args: Iterable[Any]) -> Any:
+        self.connects()
         self.calls.append((script.name, tuple(args)))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -71,6 +75,18 @@ async def test_a_call_carries_the_fence_and_remembers_the_reply() -> None:
     await bench.cancel()
     assert bench.server.calls[0] == ("cancel", (1, 5, "b", "", "customer", ""))
     assert bench.server.calls[1] == ("cancel", (1, 7, "b", "", "customer", ""))
+
+
+async def test_a_call_that_waited_for_its_connection_carries_what_was_learned_meanwhile() -> None:
+    bench = Bench(CANCELLED)
+    bench.server.connects = lambda: bench.partitions.observe(0, 1, 6)
+    await bench.cancel()
+    assert bench.server.calls == [("cancel", (1, 6, "b", "", "customer", ""))]
+    bench = Bench(CANCELLED)
+    bench.server.connects = lambda: bench.partitions.observe(0, 2, 3)
+    await bench.cancel()
+    # The reply counts for the generation that was sent.
+    assert bench.partitions.floor(0) == Floor(2, 7)
 
 
 async def test_an_unknown_outcome_is_asked_for_again_as_it_was() -> None:
