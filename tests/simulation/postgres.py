@@ -214,7 +214,9 @@ class Session:
 
     def _booking_versions(self, sql: str, booking_ids: Sequence[str]) -> list[Row]:
         bookings = self._copied().bookings
-        return [bookings[name] for name in booking_ids if name in bookings]
+        columns = ("booking_id", "version", "events")
+        found = (bookings[name] for name in booking_ids if name in bookings)
+        return [Row((name, row[name]) for name in columns) for row in found]
 
     def _change_bookings(self, sql: str, *columns: Sequence[Any]) -> list[Row]:
         self._copied().change("bookings", NEW.search(sql), columns)

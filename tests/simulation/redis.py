@@ -197,13 +197,14 @@ class Redis:
         booking = image.state.bookings.get(booking_id)
         if booking is None:
             return [b"absent", sequence, b""]
-        asked = (a.number("amount"), a.text("currency"))
-        if booking.payment is None or asked != (booking.amount, booking.currency):
+        asked, attempt = (a.number("amount"), a.text("currency")), a.number("attempt")
+        last = booking.payment.attempt if booking.payment else 0
+        if attempt > last or asked != (booking.amount, booking.currency):
             return [b"moved_on", sequence, b""]
         if a.text("event_id") in image.events:
             return [b"unchanged", sequence, b""]
         payments = dict(image.payments)
-        if is_paying(booking):
+        if attempt == last and is_paying(booking):
             payments[booking_id] = now_ms
         events = image.events | {a.text("event_id")}
         self.put(partition, replace(image, payments=payments, events=events))
