@@ -21,6 +21,8 @@ from starlette.types import Receive, Scope, Send
 from api import (
     routes_bookings,
     routes_changes,
+    routes_deliveries,
+    routes_endpoints,
     routes_ops,
     routes_payments,
     routes_sales,
@@ -34,6 +36,7 @@ from api.openapi import openapi
 from api.operations import Operation
 from api.parts import Parts
 from api.problems import Problem
+from engine.crypto import Vault
 from engine.engine import Engine
 from engine.errors import SettingsError, Unavailable
 from engine.limits import TEND_INTERVAL_MS
@@ -45,6 +48,7 @@ from engine.payments.settings import PaymentSettings
 from engine.payments.stripe import StripeGateway
 from engine.settings import EngineOptions, Settings
 from engine.tasks import end_tasks
+from persistence.endpoints import Endpoints
 from persistence.pool import create_pool
 from persistence.reads import Reads
 
@@ -55,6 +59,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *routes_payments.OPERATIONS,
     *routes_changes.OPERATIONS,
     *routes_ops.OPERATIONS,
+    *routes_endpoints.OPERATIONS,
+    *routes_deliveries.OPERATIONS,
     *routes_service.OPERATIONS,
 )
 
@@ -104,6 +110,8 @@ async def running(parts: Parts) -> AsyncIterator[None]:
     """Open what the parts need, keep it tended, close it."""
     pool = await create_pool(parts.settings.database_url, application_name="holdfast-api")
     parts.opened_reads = Reads(pool)
+    vault = Vault(parts.settings.data_key)
+    parts.opened_endpoints = Endpoints(pool, vault, parts.settings.event_source)
     gateway = parts.opened_gateway = await StripeGateway.open(parts.payments)
     try:
         # Once before anything is served; a server that is too weak ends the start here.

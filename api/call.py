@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from api.parts import Parts
 
 JSON: Final = b"application/json"
+NO_CONTENT: Final = 204
 BOOKINGS: Final = "bookings"
 BOOKINGS_ANY: Final = "bookings:any"
 ADMIN: Final = "admin"
@@ -93,9 +94,13 @@ def json_reply(status: int, shown: object, headers: Sequence[tuple[bytes, bytes]
 async def send_reply(context: Context, send: Send, reply: Reply) -> None:
     """Send an answer with the headers that every answer carries."""
     context.status = reply.status
-    headers = [
+    content = [
         (b"content-type", reply.content_type),
         (b"content-length", b"%d" % len(reply.body)),
+    ]
+    headers = [
+        # Of an answer that can have no body, not even the length is told (RFC 9110, 8.6).
+        *(content if reply.status != NO_CONTENT else ()),
         (b"x-request-id", context.request_id.encode()),
         (b"traceparent", context.trace.encode()),
         *_ALWAYS,

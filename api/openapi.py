@@ -87,7 +87,8 @@ class _Shapes:
         asked: dict[int, Any] = {}
         for operation in operations:
             for answer in operation.answers.values():
-                wanted[id(answer.shape)] = answer.shape
+                if answer.shape is not None:
+                    wanted[id(answer.shape)] = answer.shape
             for model in (operation.query, operation.body):
                 if model is not None:
                     asked[id(model)] = model
@@ -199,8 +200,10 @@ def _answer(answer: Answered, shapes: _Shapes) -> Json:
     headers: Json = dict(_EVERY_ANSWER)
     for name, about in (answer.headers or {}).items():
         headers[name] = {"description": about, "schema": {"type": "string"}}
-    content = {answer.content_type: {"schema": shapes.of(answer.shape)}}
-    return {"description": answer.about, "headers": headers, "content": content}
+    described: Json = {"description": answer.about, "headers": headers}
+    if answer.shape is not None:
+        described["content"] = {answer.content_type: {"schema": shapes.of(answer.shape)}}
+    return described
 
 
 def _refused(status: int, codes: Sequence[str], shapes: _Shapes) -> Json:

@@ -48,12 +48,17 @@ SALE: Final = PathId(limits.ID_PATTERN, "unknown_sale", "The sale's id.")
 NEW_SALE: Final = PathId(limits.ID_PATTERN, "invalid_request", "The sale's id.")
 ITEM: Final = PathId(limits.ID_PATTERN, "unknown_item", "The item's id.")
 GATEWAY: Final = PathId(r"^[a-z]{1,32}$", "not_found", "The gateway's name.")
+ENDPOINT: Final = PathId(r"^whe_[0-9a-f]{24}$", "not_found", "The webhook endpoint's id.")
+DELIVERY: Final = PathId(r"^[1-9][0-9]{0,14}$", "not_found", "The delivery's id.")
 BOOKING: Final = PathId(limits.BOOKING_ID_PATTERN, "not_found", "The booking's id.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A successful status: what it means, the body's shape, the headers that may come along."""
+    """A successful status: what it means, the body's shape, the headers that may come along.
+
+    `shape` None is an answer without a body.
+    """
 
     about: str
     shape: Any

@@ -13,6 +13,7 @@ from engine.payments.gateway import Gateway
 from engine.payments.settings import PaymentSettings
 from engine.settings import Settings
 from engine.types import Availability
+from persistence.endpoints import Endpoints
 from persistence.reads import Reads
 
 
@@ -34,6 +35,7 @@ class Parts:
         self.opened_gateway: Gateway | None = None
         self.opened_cashier: Cashier | None = None
         self.opened_reads: Reads | None = None
+        self.opened_endpoints: Endpoints | None = None
         self.refused: SettingsError | None = None
         """Why the start was given up."""
 
@@ -64,6 +66,13 @@ class Parts:
         if self.opened_reads is None:
             raise Unavailable("this process is starting")
         return self.opened_reads
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Webhook endpoints and the log of deliveries."""
+        if self.opened_endpoints is None:
+            raise Unavailable("this process is starting")
+        return self.opened_endpoints
 
     async def _availability(self, sale_id: str) -> Availability | None:
         return await self.engine.sales.availability(sale_id)

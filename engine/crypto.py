@@ -29,6 +29,14 @@ class Vault:
         fields = orjson.loads(self._fernet.decrypt(ciphertext))
         return Contact(email=fields["email"], phone=fields["phone"])
 
+    def seal(self, secret: bytes) -> bytes:
+        """Ciphertext of something that is no contact."""
+        return self._fernet.encrypt(secret)
+
+    def unseal(self, ciphertext: bytes) -> bytes:
+        """What `seal` was given. Raises `cryptography.fernet.InvalidToken`."""
+        return self._fernet.decrypt(ciphertext)
+
     def fingerprint(self, *parts: str) -> str:
         """32 hex digits that tell whether two requests said the same.
 

@@ -117,6 +117,31 @@ MAX_STREAMED_EVENTS: Final = 1_000
 """Events put on the stream in one write."""
 MAX_RELAY_CONNECTIONS: Final = 4
 """To PostgreSQL, apart from the drain's."""
+MAX_DELIVERIES_PER_PLACE: Final = 8
+"""Sent to one place at once, by one worker."""
+DELIVERY_LEASE_MS: Final = 60_000
+"""How long a claimed delivery is left to the worker that claimed it."""
+DELIVERY_FIRST_BACK_OFF_MS: Final = 1_000
+DELIVERY_MAX_BACK_OFF_MS: Final = 5 * 60 * 1000
+BREAKER_FAILURES: Final = 5
+"""Failures in a row after which a place is left alone for a moment, and then tried with one."""
+BREAKER_MAX_MS: Final = 30_000
+DELIVERY_GIVE_UP_MS: Final = 24 * 3600 * 1000
+DELIVERIES_KEPT_S: Final = 7 * 86_400
+PARKED_KEPT_S: Final = 30 * 86_400
+MAX_PRUNED_DELIVERIES: Final = 2_000
+MAX_WEBHOOK_ENDPOINTS: Final = 100
+MAX_WEBHOOK_URL_CHARS: Final = 2_000
+MAX_WEBHOOK_FILTERS: Final = 50
+WEBHOOK_SECRET_BYTES: Final = 24
+OLD_SECRET_S: Final = 86_400
+"""How long the secret before still signs, after a rotation."""
+WEBHOOK_TIMEOUT_MS: Final = 15_000
+MAX_EXCERPT_CHARS: Final = 500
+"""Of a subscriber's answer, kept in the log."""
+WEBHOOK_DISABLE_AFTER_MS: Final = 5 * 86_400 * 1000
+ENDPOINTS_FRESH_MS: Final = 1_000
+TIDY_INTERVAL_MS: Final = 5_000
 EVENTS_IDLE_MIN_MS: Final = 20
 EVENTS_IDLE_MAX_MS: Final = 250
 
@@ -164,4 +189,6 @@ assert CURSOR_BELIEVED_MS < JOURNAL_KEPT_BEHIND_CURSOR_MS
 assert MAX_PARTITIONS <= 16**3, "a booking id spells its partition in three hex digits"
 assert 60 % TICK_S == 0, "ticks come evenly over the minute"
 assert TICK_S * 1000 + 500 < SLICE_MS, "a slice lasts until arq, polling each 500 ms, has the next"
+assert WEBHOOK_TIMEOUT_MS * 2 < DELIVERY_LEASE_MS, "an attempt ends before its lease"
+assert DELIVERY_MAX_BACK_OFF_MS < DELIVERY_GIVE_UP_MS < WEBHOOK_DISABLE_AFTER_MS
 assert MAX_SWEPT_PER_PIECE >= MAX_EXPIRED_PER_CALL

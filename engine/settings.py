@@ -123,6 +123,14 @@ class Settings(BaseSettings):
     """The `source` of public events: a URI reference that tells installations apart."""
     event_stream_entries: int = Field(0, ge=0, le=10_000_000)
     """Events that the stream for other services keeps, in arq's Redis; 0 is no stream."""
+    delivery_give_up_ms: int = Field(limits.DELIVERY_GIVE_UP_MS, ge=1_000, le=30 * 86_400_000)
+    """How long an event is tried at a place, from the first attempt, until it is parked."""
+    webhook_disable_after_ms: int = Field(
+        limits.WEBHOOK_DISABLE_AFTER_MS, ge=1_000, le=90 * 86_400_000
+    )
+    """How long an endpoint may fail until it is sent nothing more."""
+    webhook_allow_private: bool = False
+    """Whether webhooks may go to addresses that are not of the public internet."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 

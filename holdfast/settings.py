@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, ValidationError
@@ -20,6 +20,10 @@ from engine.payments.settings import PaymentSettings, load_payment_settings
 from engine.settings import Settings, load_settings
 
 PREFIX = "HOLDFAST_"
+DEVELOPMENT: Final = {
+    # Who develops against a system of their own has their endpoints beside it.
+    "HOLDFAST_WEBHOOK_ALLOW_PRIVATE": "true",
+}
 
 
 def _program(named: Path) -> Path:
@@ -62,6 +66,11 @@ def given_settings() -> dict[str, str]:
     fields = (*Settings.model_fields, *PaymentSettings.model_fields)
     names = {f"{PREFIX}{field}".upper() for field in fields}
     return {name: value for name in sorted(names) if (value := given.get(name))}
+
+
+def development_settings() -> dict[str, str]:
+    """The same, and what `up` sets where nobody does."""
+    return {**DEVELOPMENT, **given_settings()}
 
 
 def settings_from(variables: Mapping[str, str]) -> Settings:

@@ -32,7 +32,7 @@ from holdfast.embedded import postgres, process, valkey
 from holdfast.embedded.process import Launch
 from holdfast.settings import (
     EmbeddedSettings,
-    given_settings,
+    development_settings,
     load_embedded_settings,
     settings_from,
 )
@@ -74,7 +74,7 @@ def run(options: UpOptions) -> int:
         AlreadyRunning: another `up` has the data directory.
         ServerFailed: something did not start; what had been started is stopped.
     """
-    variables = given_settings()
+    variables = development_settings()
     if options.redis_url:
         variables["HOLDFAST_REDIS_URL"] = options.redis_url
     if options.database_url:

@@ -47,6 +47,19 @@ def read_stock_cursor(cursor: str) -> int:
     return _number(sequence, MAX_INTEGER)
 
 
+def delivery_cursor(delivery_id: int) -> str:
+    """The cursor after a delivery in a log."""
+    return _encode(f"d:{delivery_id}")
+
+
+def read_delivery_cursor(cursor: str) -> int:
+    """The id that a log of deliveries goes on below. Raises `InvalidCursor`."""
+    kind, delivery_id = _decode(cursor, 2)
+    if kind != "d":
+        raise InvalidCursor("not a cursor of this list")
+    return _number(delivery_id, MAX_INTEGER)
+
+
 def _encode(text: str) -> str:
     body = text.encode()
     check = zlib.crc32(body).to_bytes(_CHECK_BYTES, "big")

@@ -7,7 +7,7 @@ workers: so what is dealt out of one booking is always a beginning of its events
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,11 +57,20 @@ Publish = Callable[[Sequence[Outgoing]], Awaitable[Collection[Poisoned]]]
 
 
 class Outbox:
-    """The outbox over a pool. All raise `Unavailable` where PostgreSQL is away."""
+    """The outbox over a pool. All raise `Unavailable` where PostgreSQL is away.
 
-    def __init__(self, pool: Pool, *, streams: bool) -> None:
+    Args:
+        streams: whether events go to the stream.
+        channels: ways to people, and the types of events that go there where there is a contact.
+    """
+
+    def __init__(
+        self, pool: Pool, *, streams: bool, channels: Mapping[str, Collection[str]] | None = None
+    ) -> None:
         self._pool = pool
         self._streams = streams
+        chosen = channels or {}
+        self._channels = (list(chosen), [" ".join(types) for types in chosen.values()])
 
     async def deal_out(self, limit: int = MAX_DEALT_EVENTS) -> int:
         """Give the oldest events to the places that want them; answers how many were taken.
@@ -71,8 +80,16 @@ class Outbox:
         async with connection(self._pool) as taken, taken.transaction():
             if not await _alone(taken, _DEAL_LOCK):
                 return 0
-            count: int = await taken.fetchval(query("deal_out"), limit, self._streams)
+            count: int = await taken.fetchval(
+                query("deal_out"), limit, self._streams, *self._channels
+            )
             return count
+
+    async def oldest_s(self) -> float:
+        """The age of the oldest event that was not dealt out; 0 where there is none."""
+        async with connection(self._pool) as taken:
+            age_s: float | None = await taken.fetchval(query("outbox_age"))
+        return max(0.0, age_s or 0.0)
 
     async def stream(self, publish: Publish, limit: int = MAX_STREAMED_EVENTS) -> int:
         """Publish the oldest events that wait for the stream, in order; answers how many.

@@ -1,4 +1,4 @@
-"""Reads the catalogue `queries.sql`: `query("position")` is the text of the query of that name."""
+"""Reads the catalogues `queries*.sql`: `query("position")` is the query of that name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Final
 
+_FILE: Final = re.compile(r"queries\w*\.sql\Z")
 _HEAD: Final = re.compile(r"^-- (\w+) --\n-- (\S.*\.)\n", re.MULTILINE)
 
 
@@ -32,9 +33,15 @@ def parse_catalogue(text: str) -> dict[str, str]:
 
 @cache
 def catalogue() -> Mapping[str, str]:
-    """All queries by name."""
-    path = resources.files("persistence") / "queries.sql"
-    return MappingProxyType(parse_catalogue(path.read_text(encoding="utf-8")))
+    """All queries by name. Raises `ValueError` where a name is in two catalogues."""
+    files = [one for one in resources.files("persistence").iterdir() if _FILE.match(one.name)]
+    found: dict[str, str] = {}
+    for file in files:
+        queries = parse_catalogue(file.read_text(encoding="utf-8"))
+        if twice := found.keys() & queries.keys():
+            raise ValueError(f"{file.name}: {min(twice)} comes twice")
+        found |= queries
+    return MappingProxyType(found)
 
 
 def query(name: str) -> str:

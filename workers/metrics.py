@@ -7,6 +7,7 @@ API answers with them. A worker alone serves them on `HOLDFAST_METRICS_PORT`.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -95,6 +96,24 @@ EVENTS_SENT: Final = Counter(
 EVENTS_PARKED: Final = Counter(
     "holdfast_events_parked", "Public events given up for an operator to look at.", ("kind",)
 )
+EVENTS_FAILED: Final = Counter(
+    "holdfast_events_failed", "Deliveries that failed and wait to be tried again.", ("kind",)
+)
+EVENTS_WAITING: Final = Gauge(
+    "holdfast_events_waiting",
+    "Deliveries that wait, and those parked, by kind of destination.",
+    ("kind", "state"),
+    multiprocess_mode="mostrecent",
+)
+EVENTS_OLDEST: Final = Gauge(
+    "holdfast_events_oldest_seconds",
+    "Age of the oldest event that waits: in the outbox, or for a kind of destination.",
+    ("kind",),
+    multiprocess_mode="mostrecent",
+)
+ENDPOINTS_DISABLED: Final = Counter(
+    "holdfast_webhook_endpoints_disabled", "Endpoints that are sent nothing more.", ("reason",)
+)
 EVENT_AGE: Final = Histogram(
     "holdfast_event_age_seconds",
     "From the entry in the journal to the arrival of its event, by kind of destination.",
@@ -120,15 +139,15 @@ def observe(statuses: Iterable[JournalStatus], marks: Marks) -> None:
         FENCED.labels(label).set(1 if waits else 0)
 
 
-def published(kind: str, parked: int, written_ms: Iterable[int], now_ms: float) -> None:
+def published(kind: str, written_ms: Iterable[int]) -> None:
     """Count events that arrived somewhere now, by when their entries were written."""
     ages = EVENT_AGE.labels(kind)
+    now_ms = time.time() * 1000
     count = 0
     for at_ms in written_ms:
         ages.observe(max(0.0, now_ms - at_ms) / 1000)
         count += 1
     EVENTS_SENT.labels(kind).inc(count)
-    EVENTS_PARKED.labels(kind).inc(parked)
 
 
 @contextmanager

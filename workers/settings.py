@@ -25,7 +25,17 @@ from engine.limits import CONNECT_TIMEOUT_MS, DATABASE_DRAIN_TIMEOUT_MS, QUEUE_T
 from workers.hands import Hands
 
 QUEUE: Final = "holdfast:arq"
-LOOPS: Final = ("drain", "sweep", "recover", "reconcile", "evict", "deal", "stream")
+LOOPS: Final = (
+    "drain",
+    "sweep",
+    "recover",
+    "reconcile",
+    "evict",
+    "deal",
+    "stream",
+    "deliver",
+    "tidy",
+)
 """The loops that arq's ticks seed."""
 JOB_TIMEOUT_S: Final = 4 * DATABASE_DRAIN_TIMEOUT_MS / 1000
 """For a job that hangs. A slice ends by itself after its present piece, which may be a large batch
@@ -73,9 +83,22 @@ async def stream(ctx: dict[str, Any]) -> None:
     await _slice(ctx, "stream")
 
 
+async def deliver(ctx: dict[str, Any]) -> None:
+    """A slice of deliveries."""
+    await _slice(ctx, "deliver")
+
+
+async def tidy(ctx: dict[str, Any]) -> None:
+    """A slice of forgetting what was delivered long ago."""
+    await _slice(ctx, "tidy")
+
+
 async def _slice(ctx: dict[str, Any], name: str) -> None:
     hands: Hands = ctx["hands"]
     await hands.job(name, ctx["redis"])
+
+
+JOBS: Final = (drain, sweep, recover, reconcile, evict, deal, stream, deliver, tidy)
 
 
 def ticks() -> list[CronJob]:
@@ -95,7 +118,7 @@ def ticks() -> list[CronJob]:
             max_tries=1,
             timeout=JOB_TIMEOUT_S,
         )
-        for job in (drain, sweep, recover, reconcile, evict, deal, stream)
+        for job in JOBS
     ]
 
 

@@ -6,7 +6,6 @@ twice, after a crash, with the same id.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,18 +14,17 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from engine.errors import Unavailable
-from engine.events import cloud_event, spelled
-from engine.journal import UnknownEntry
+from engine.events import spelled
 from engine.limits import EVENTS_IDLE_MAX_MS, EVENTS_IDLE_MIN_MS
+from persistence.deliveries import Delivery
 from persistence.outbox import STREAM, Outbox, Outgoing, Poisoned
 from workers import metrics
 from workers.loops import Loop
+from workers.sending import Poison, Told, Verdict, said
 
 _log = structlog.stdlib.get_logger("holdfast.relay")
 
 KEY: Final = "holdfast:events"
-UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, UnknownEntry)
-"""What an entry may raise that cannot be read."""
 
 
 class Streamer:
@@ -54,7 +52,25 @@ class Streamer:
         """Publish some events; answers how many. Raises `Unavailable`: they wait."""
         if not self._entries:
             return 0
-        return await self._outbox.stream(self._publish)
+        return await self._outbox.stream(self._publish_some)
+
+    async def send(self, delivery: Delivery) -> Told:
+        """Publish one event that was parked and is to be tried again."""
+        if poisoned := await self._publish([delivery.event]):
+            return Told(Verdict.POISONED, detail=poisoned[0].detail)
+        return Told(Verdict.ARRIVED)
+
+    async def _publish_some(self, events: Sequence[Outgoing]) -> list[Poisoned]:
+        poisoned = await self._publish(events)
+        for one in poisoned:
+            metrics.EVENTS_PARKED.labels(STREAM).inc()
+            _log.error(
+                "event_parked",
+                destination=STREAM,
+                event_id=one.event.event_id,
+                detail=one.detail,
+            )
+        return poisoned
 
     async def _publish(self, events: Sequence[Outgoing]) -> list[Poisoned]:
         poisoned = []
@@ -62,25 +78,16 @@ class Streamer:
         pipe = self._redis.pipeline(transaction=False)
         for event in events:
             try:
-                entry = event.entry()
-                said = cloud_event(
-                    event.event_id, event.type, event.subject_sequence, entry, self._source
-                )
-            except UNREADABLE as fault:
-                poisoned.append(Poisoned(event, f"{type(fault).__name__}: {fault}"))
-                _log.error(
-                    "event_parked",
-                    destination=STREAM,
-                    event_id=event.event_id,
-                    detail=poisoned[-1].detail,
-                )
+                told, entry = said(event, self._source)
+            except Poison as poison:
+                poisoned.append(Poisoned(event, str(poison)))
                 continue
             written_ms.append(entry.at_ms)
-            fields = {"id": said["id"], "type": said["type"], "event": spelled(said)}
+            fields = {"id": told["id"], "type": told["type"], "event": spelled(told)}
             pipe.xadd(KEY, fields, maxlen=self._entries, approximate=True)  # type: ignore[arg-type]
         try:
             await pipe.execute()
         except (OSError, RedisError) as error:
             raise Unavailable(f"the stream's Redis: {error}") from error
-        metrics.published(STREAM, len(poisoned), written_ms, time.time() * 1000)
+        metrics.published(STREAM, written_ms)
         return poisoned
