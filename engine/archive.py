@@ -11,7 +11,7 @@ from engine.calls import Caller
 from engine.errors import Unavailable
 from engine.outcomes import Outcome
 from engine.payments.types import Payment, PaymentStatus, Step
-from engine.types import ArchivedBooking, Status, pack_lines
+from engine.types import ArchivedBooking, Booking, Status, pack_lines
 
 _TOLD: Final = ("return_url", "authorization_id", "capture_id", "decline_code")
 
@@ -31,6 +31,28 @@ def require_not_below(archived: ArchivedBooking | None, version: int) -> None:
     """
     if archived is None or archived.booking.version < version:
         raise Unavailable("PostgreSQL is behind what has left Redis")
+
+
+def booking_fields(booking: Booking, deadline_ms: int) -> dict[str, str | int]:
+    """A booking's fields as its hash keeps them, but for version and sequence."""
+    fields: dict[str, str | int] = {
+        "sale_id": booking.sale_id,
+        "customer_id": booking.customer_id,
+        "status": booking.status,
+        "lines": pack_lines(booking.lines),
+        "amount": booking.amount,
+        "currency": booking.currency,
+        "hold_expires_ms": booking.hold_expires_ms,
+        "created_ms": booking.created_ms,
+        "updated_ms": booking.updated_ms,
+        "deadline_ms": deadline_ms,
+        "extended": int(booking.extended),
+    }
+    if booking.cancel_reason:
+        fields["cancel_reason"] = booking.cancel_reason
+    if booking.payment:
+        fields |= payment_fields(booking.payment)
+    return fields
 
 
 def payment_fields(payment: Payment) -> dict[str, str | int]:
@@ -95,23 +117,7 @@ async def bring_back(
         # Only bookings without a deadline and an open payment leave Redis: this one was lost, or
         # PostgreSQL lags. Loaded, it would be one whose payment no worker looks at.
         raise Unavailable(f"booking {booking_id} is live in PostgreSQL, and not in Redis")
-    fields: dict[str, str | int] = {
-        "sale_id": booking.sale_id,
-        "customer_id": booking.customer_id,
-        "status": booking.status,
-        "lines": pack_lines(booking.lines),
-        "amount": booking.amount,
-        "currency": booking.currency,
-        "hold_expires_ms": booking.hold_expires_ms,
-        "created_ms": booking.created_ms,
-        "updated_ms": booking.updated_ms,
-        "deadline_ms": booking.hold_expires_ms,
-        "extended": int(booking.extended),
-    }
-    if booking.cancel_reason:
-        fields["cancel_reason"] = booking.cancel_reason
-    if payment:
-        fields |= payment_fields(payment)
+    fields = booking_fields(booking, booking.hold_expires_ms)
     flat = [part for pair in fields.items() for part in pair]
     contact = archived.contact or b""
     reply = await caller.run(

@@ -120,8 +120,7 @@ class Caller:
                     if unknown is error:
                         raise
                     raise unknown from error
-                jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads retries, keeps no secret
-                await asyncio.sleep(jitter * 0.02 * 4 ** (attempt - 1))
+                await _pause(attempt)
                 continue
             except Fenced as fenced:
                 if fenced.reason == "sequence":
@@ -139,12 +138,38 @@ class Caller:
                 continue
             return reply
 
+    async def run_as(
+        self, name: str, partition: int, generation: int, token: str, *args: bytes | str | int
+    ) -> Reply:
+        """Run a script of a rebuild, which goes by a generation and a token of its own.
+
+        Each may be said again. What this process knows of the partition is neither asked nor told.
+
+        Raises: as `run`; `Fenced` where the rebuild was overtaken by another one.
+        """
+        script = load_script(name)
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                raw = await self._pipeline.run(
+                    script, self._keys.meta(partition), (generation, token, *args)
+                )
+            except (Unavailable, ResponseError) as error:
+                unknown = _judge(error, partition)
+                if attempt >= MAX_CALL_ATTEMPTS:
+                    raise unknown from error
+                await _pause(attempt)
+            else:
+                word = _word(script, raw)
+                if word == Outcome.FENCED:
+                    raise Fenced(partition, raw[2].decode())
+                return Reply(Outcome(word), raw[1], raw[2:], attempt)
+
     def _read(
         self, script: Script, partition: int, generation: int, raw: Any, attempts: int
     ) -> Reply:
-        word = raw[0].decode()
-        if word not in script.outcomes:
-            raise ScriptError(f"lua/{script.name}.lua answered {word}, unnamed in its header")
+        word = _word(script, raw)
         if word == Outcome.FENCED:
             raise Fenced(partition, raw[2].decode())
         self._partitions.saw(partition, generation, raw[1])
@@ -164,6 +189,20 @@ class Caller:
         except (Unavailable, Overloaded, ResponseError):
             # The next call that is refused tries again.
             return
+
+
+async def _pause(attempt: int) -> None:
+    """Wait before the next attempt, longer each time."""
+    jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads retries, keeps no secret
+    await asyncio.sleep(jitter * 0.02 * 4 ** (attempt - 1))
+
+
+def _word(script: Script, raw: Any) -> str:
+    """The outcome that a script answered; its header must name it."""
+    word: str = raw[0].decode()
+    if word not in script.outcomes:
+        raise ScriptError(f"lua/{script.name}.lua answered {word}, unnamed in its header")
+    return word
 
 
 def _judge(error: Exception, partition: int) -> Exception:

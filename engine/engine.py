@@ -28,6 +28,7 @@ from engine.payments.books import PaymentBooks, PaymentOptions
 from engine.pipeline import Pipeline, Replicas
 from engine.pressure import Marks, Memory, marks_of, read_memory
 from engine.rate_limit import RateLimiter
+from engine.restore import Restore
 from engine.sales import Sales
 from engine.settings import Durability, EngineOptions
 
@@ -72,6 +73,7 @@ class Engine:
         self.rate_limit = RateLimiter(caller, options.rate_limit)
         self.journal = Journal(caller, self.keys, self.partitions, redis)
         self.audit = Audit(caller, self.keys, redis)
+        self.restore = Restore(caller, self.keys, redis)
 
     @classmethod
     async def open(

@@ -40,6 +40,8 @@ BOOKING_TYPES: Final = frozenset(
     }
 )
 SALE_TYPES: Final = frozenset({"sale_put", "stock_adjusted"})
+MARK_TYPES: Final = frozenset({"rebuilt"})
+"""Entries that change nothing and tell where the books stand."""
 
 
 class UnknownEntry(HoldfastError):
@@ -71,7 +73,8 @@ class Entry:
     """A journal entry, understood.
 
     `deltas` are signed changes by item, `levels` what they led to. A booking's entry carries the
-    whole booking after the change; a sale's carries its definition, without capacities.
+    whole booking after the change; a sale's carries its definition, without capacities. A mark has
+    neither, version 0, levels without deltas, and an empty `sale_id` where it is about all sales.
     """
 
     sequence: int
@@ -109,14 +112,14 @@ def parse_entry(sequence: int, text: bytes) -> Entry:
     """
     fields = orjson.loads(text)
     kind = fields["type"]
-    if fields["v"] != VERSION or kind not in BOOKING_TYPES | SALE_TYPES:
+    if fields["v"] != VERSION or kind not in BOOKING_TYPES | SALE_TYPES | MARK_TYPES:
         raise UnknownEntry(f"entry {sequence}: type {kind}, version {fields['v']}")
     return Entry(
         sequence=sequence,
         type=kind,
         at_ms=fields["at_ms"],
         sale_id=fields["sale_id"],
-        version=fields["version"],
+        version=0 if kind in MARK_TYPES else fields["version"],
         booking=Booking.from_fields(fields) if kind in BOOKING_TYPES else None,
         definition=fields["definition"] if kind in SALE_TYPES else None,
         deltas=unpack_levels(fields["deltas"]),

@@ -37,6 +37,14 @@ def add_commands(menu: Menu) -> None:
 
     _add_backlog(menu)
 
+    rebuild = add(
+        menu, "rebuild", commands.run_rebuild, "write Redis anew from PostgreSQL, where it needs it"
+    )
+    add_data(rebuild)
+    add_partition(rebuild)
+    rebuild.add_argument("--dry-run", action="store_true", help="only tell what would be done")
+    add_json(rebuild)
+
     verify = add(menu, "verify", commands.run_verify, "compare Redis, the journal and PostgreSQL")
     add_data(verify)
     add_json(verify)

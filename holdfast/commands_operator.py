@@ -11,6 +11,7 @@ import getpass
 import sys
 
 from engine.errors import SettingsError
+from engine.payments.limits import PAYMENT_GRACE_MS
 from engine.payments.settings import PaymentSettings
 from engine.settings import Settings
 from holdfast import logs
@@ -108,6 +109,22 @@ def run_quarantine_discard(options: argparse.Namespace) -> int:
     settings, because = _operator_settings(options), options.because
     return asyncio.run(
         quarantine.discard(settings, partition, sequence, by, because, as_json=options.json)
+    )
+
+
+def run_rebuild(options: argparse.Namespace) -> int:
+    """`holdfast rebuild`."""
+    from workers import rebuild  # noqa: PLC0415
+
+    settings, payments = _operator_settings(options), _gateway_settings(options)
+    return asyncio.run(
+        rebuild.rebuild(
+            settings,
+            grace_ms=payments.payment_grace_ms if payments else PAYMENT_GRACE_MS,
+            partition=options.partition,
+            dry_run=options.dry_run,
+            as_json=options.json,
+        )
     )
 
 

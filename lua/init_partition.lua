@@ -1,5 +1,5 @@
 #!lua
--- First start of a partition: creates its meta. The only script that does. Refuses where a
+-- First start of a partition: creates its meta. A rebuild alone may do so too. Refuses where a
 -- journal lies about without one, or where the recorded shape is another.
 -- keys:     meta
 -- derives:  journal

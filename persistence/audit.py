@@ -185,7 +185,9 @@ class Snapshot:
 
     async def bookings(self) -> AsyncIterator[BookingRow]:
         """The partition's bookings in the order of their ids, in constant memory."""
-        rows = self._taken.cursor(query("audit_bookings"), *self._ids(), prefetch=SLICE_ROWS)
+        rows = self._taken.cursor(
+            query("audit_bookings"), *booking_ids(self._partition), prefetch=SLICE_ROWS
+        )
         async for row in rows:
             yield BookingRow(
                 row["booking_id"],
@@ -196,12 +198,15 @@ class Snapshot:
 
     async def payments(self) -> AsyncIterator[PaymentRow]:
         """The payments of the partition's bookings, in the order of ids and attempts."""
-        rows = self._taken.cursor(query("audit_payments"), *self._ids(), prefetch=SLICE_ROWS)
+        rows = self._taken.cursor(
+            query("audit_payments"), *booking_ids(self._partition), prefetch=SLICE_ROWS
+        )
         async for row in rows:
             yield payment_row_of(row)
 
-    def _ids(self) -> tuple[str, str]:
-        """The first that ids of the partition's bookings may be, and what all are below."""
-        low, high = f"{self._partition:03x}", f"{self._partition + 1:03x}"
-        # Above the last partition there are is what sorts after every hexadecimal digit.
-        return low, high if len(high) == 3 else "g"
+
+def booking_ids(partition: int) -> tuple[str, str]:
+    """The first that ids of a partition's bookings may be, and what all are below."""
+    low, high = f"{partition:03x}", f"{partition + 1:03x}"
+    # Above the last partition there are is what sorts after every hexadecimal digit.
+    return low, high if len(high) == 3 else "g"

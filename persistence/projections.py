@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.events import event_ids, events_of
-from engine.journal import Entry
+from engine.journal import MARK_TYPES, Entry
 from engine.types import Booking, Levels, SaleDefinition, definition_of
 from persistence.payments import payment_row
 from persistence.steps import OUT_OF_ORDER, Step, salvage
@@ -93,7 +93,7 @@ def plan(
                 entry.at_ms,
                 entry.type,
                 booking_id,
-                entry.sale_id,
+                entry.sale_id or None,
                 step.raw.text,
                 link,
             )
@@ -112,7 +112,10 @@ def plan(
             before_it = entry.version - 1
             _add_events(batch, partition, generation, entry, entry.sale_id, before_it)
             _add_sale(batch, partition, entry, definition_of(entry.definition, {}))
-        add_stock(batch, partition, entry, booking_id)
+        if entry.type in MARK_TYPES:
+            _compare_stock(batch, entry)
+        else:
+            add_stock(batch, partition, entry, booking_id)
     return batch
 
 
@@ -222,6 +225,14 @@ def add_stock(batch: Batch, partition: int, entry: Entry, booking_id: str | None
                 level.sold,
             )
         )
+
+
+def _compare_stock(batch: Batch, entry: Entry) -> None:
+    """Have the levels that an entry tells compared with the sums, where it moves none of them."""
+    for level in entry.levels:
+        key = (entry.sale_id, level.item_id)
+        batch.deltas.setdefault(key, (0, 0, 0))
+        batch.levels[key] = level
 
 
 def _set_aside(batch: Batch, partition: int, generation: int, step: Step, link: bytes) -> None:

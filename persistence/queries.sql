@@ -513,3 +513,144 @@ WHERE
     AND (at_ms, partition, sequence) > ($3, $4, $5)
 ORDER BY at_ms, partition, sequence
 LIMIT $6;
+
+-- try_lock_session --
+-- Take an advisory lock that is the session's until it gives it back; whether it was free.
+SELECT pg_try_advisory_lock($1::integer, $2::integer) AS locked;
+
+-- unlock_session --
+-- Give an advisory lock of the session back.
+SELECT pg_advisory_unlock($1::integer, $2::integer);
+
+-- last_written_ms --
+-- Read when the last entries of a partition were written.
+SELECT max(lately.at_ms) AS last_ms
+FROM (
+    SELECT at_ms
+    FROM journal
+    WHERE partition = $1
+    ORDER BY sequence DESC
+    LIMIT 1000
+) AS lately;
+
+-- take_generation --
+-- Take a partition to a new generation, unless somebody else did, or its cursor moved.
+UPDATE partitions
+SET generation = $5
+WHERE partition = $1 AND generation = $2 AND sequence = $3 AND chain = $4
+RETURNING partition;
+
+-- insert_rebuild --
+-- Note that a rebuild has begun.
+INSERT INTO rebuilds (partition, generation, sequence, started_by)
+VALUES ($1, $2, $3, $4);
+
+-- finish_rebuild --
+-- Note that a rebuild has ended, and what it counted.
+UPDATE rebuilds
+SET finished_at = now(), counts = $3
+WHERE partition = $1 AND generation = $2;
+
+-- keep_dropped --
+-- Keep entries that are not taken over.
+INSERT INTO dropped_entries (partition, generation, sequence, entry)
+SELECT
+    $1::integer AS partition,
+    $2::bigint AS generation,
+    dropped.sequence,
+    dropped.entry
+FROM unnest($3::bigint[], $4::bytea[]) AS dropped (sequence, entry)
+ON CONFLICT DO NOTHING;
+
+-- salvage_bookings --
+-- Read some bookings.
+SELECT *
+FROM whole_bookings
+WHERE booking_id = any($1::text[]);
+
+-- salvage_customers --
+-- Sum the units that some customers have of some sales, pair by pair; those without any left out.
+SELECT
+    wanted.sale_id,
+    wanted.customer_id,
+    sum(line.quantity)::bigint AS units
+FROM unnest($1::text[], $2::text[]) AS wanted (sale_id, customer_id)
+INNER JOIN bookings AS booking
+    ON wanted.customer_id = booking.customer_id AND wanted.sale_id = booking.sale_id
+INNER JOIN lines AS line ON booking.booking_id = line.booking_id
+WHERE booking.status <> 'CANCELLED'
+GROUP BY wanted.sale_id, wanted.customer_id;
+
+-- restore_customers --
+-- Sum the units that customers have of sales, of bookings with ids from one on and below another.
+SELECT
+    booking.sale_id,
+    booking.customer_id,
+    sum(line.quantity)::bigint AS units
+FROM bookings AS booking
+INNER JOIN lines AS line ON booking.booking_id = line.booking_id
+WHERE
+    booking.booking_id >= $1 AND booking.booking_id < $2
+    AND line.booking_id >= $1 AND line.booking_id < $2
+    AND booking.status <> 'CANCELLED'
+GROUP BY booking.sale_id, booking.customer_id;
+
+-- restore_holds --
+-- Read the holds among bookings with ids from one on and below another, with their contacts.
+SELECT
+    booking.*,
+    contacts.ciphertext
+FROM whole_bookings AS booking
+LEFT JOIN contacts ON booking.booking_id = contacts.booking_id
+WHERE booking.booking_id >= $1 AND booking.booking_id < $2 AND booking.status = 'PENDING';
+
+-- restore_paying --
+-- Read bookings that are no holds and whose payment is open, as `restore_holds` does.
+SELECT
+    booking.*,
+    contacts.ciphertext
+FROM payments AS payment
+INNER JOIN whole_bookings AS booking
+    ON
+        payment.booking_id = booking.booking_id
+        AND payment.attempt = booking.payment_attempt
+LEFT JOIN contacts ON booking.booking_id = contacts.booking_id
+WHERE
+    payment.booking_id >= $1 AND payment.booking_id < $2
+    AND payment.step_ms IS NOT NULL
+    AND booking.status <> 'PENDING';
+
+-- restore_tombstones --
+-- Read the versions of bookings that are no holds and changed since a time.
+SELECT
+    booking_id,
+    version
+FROM bookings
+WHERE booking_id >= $1 AND booking_id < $2 AND status <> 'PENDING' AND updated_ms >= $3;
+
+-- restore_records --
+-- Read the entries of a partition that may have left idempotency records, newest first.
+SELECT
+    sequence,
+    at_ms,
+    entry
+FROM journal
+WHERE
+    partition = $1
+    AND type IN ('held', 'confirmed', 'captured', 'payment_failed', 'voided')
+ORDER BY sequence DESC;
+
+-- restore_hold_counts --
+-- Count the holds of sales among bookings with ids from one on and below another.
+SELECT
+    sale_id,
+    count(*) AS holds
+FROM bookings
+WHERE booking_id >= $1 AND booking_id < $2 AND status = 'PENDING'
+GROUP BY sale_id;
+
+-- restore_open_payments --
+-- Count the open payments of bookings with ids from one on and below another.
+SELECT count(*) AS payments
+FROM payments
+WHERE booking_id >= $1 AND booking_id < $2 AND step_ms IS NOT NULL;

@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 from engine.journal import (
+    MARK_TYPES,
     Entry,
     JournalSlice,
     RawEntry,
@@ -92,9 +93,12 @@ def understand(raws: Iterable[RawEntry]) -> tuple[list[Step], UnknownEntry | Non
 def _check(entry: Entry) -> None:
     """Look at what `parse_entry` passes on unread. Raises `ValueError` and its like."""
     booking = entry.booking
-    if booking is None:
+    if entry.type in MARK_TYPES:
         names: tuple[Any, ...] = (entry.sale_id,)
-        numbers: tuple[Any, ...] = (entry.at_ms, entry.version)
+        numbers: tuple[Any, ...] = (entry.at_ms,)
+    elif booking is None:
+        names = (entry.sale_id,)
+        numbers = (entry.at_ms, entry.version)
         definition_of(entry.definition or {}, {})
     else:
         names = (entry.sale_id, booking.booking_id, booking.customer_id)
@@ -125,6 +129,8 @@ def _check(entry: Entry) -> None:
         # A fraction would be cut off without a word on its way into PostgreSQL.
         if type(number) is not int:
             raise TypeError(f"{number!r} is not an integer")
+    if entry.type in MARK_TYPES and not entry.deltas:
+        return
     for delta, level in zip(entry.deltas, entry.levels, strict=True):
         if delta.item_id != level.item_id:
             raise ValueError(f"delta of {delta.item_id} beside levels of {level.item_id}")

@@ -204,6 +204,6 @@ class Replay:
             self.paying.discard(booking.booking_id)
 
 
-def _columns_of(entry: Entry) -> tuple[int, str, str | None, str]:
+def _columns_of(entry: Entry) -> tuple[int, str, str | None, str | None]:
     booking_id = entry.booking.booking_id if entry.booking else None
-    return (entry.at_ms, entry.type, booking_id, entry.sale_id)
+    return (entry.at_ms, entry.type, booking_id, entry.sale_id or None)

@@ -4,7 +4,7 @@
 and which entries it must write. No I/O, no clock of its own.
 """
 
-from engine.model.apply import advance, apply, fold, units_of
+from engine.model.apply import advance, apply, fold, record_of, units_of
 from engine.model.decide import decide
 from engine.model.operations import (
     Bounds,
@@ -31,7 +31,14 @@ from engine.model.payment_operations import (
     RequireAction,
     Voided,
 )
-from engine.model.state import Disagreement, PartitionState, Record, SaleState, is_paying
+from engine.model.state import (
+    Disagreement,
+    PartitionState,
+    Record,
+    RecordName,
+    SaleState,
+    is_paying,
+)
 from engine.model.work import Decision
 
 __all__ = [
@@ -55,6 +62,7 @@ __all__ = [
     "PutSale",
     "Record",
     "RecordCapture",
+    "RecordName",
     "Refund",
     "Refunded",
     "RequireAction",
@@ -66,5 +74,6 @@ __all__ = [
     "decide",
     "fold",
     "is_paying",
+    "record_of",
     "units_of",
 ]

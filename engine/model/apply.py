@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from engine.journal import Entry
+from engine.journal import MARK_TYPES, Entry
 from engine.model.changes import HOLD, NO_MOVE, check_change, move_of
 from engine.model.state import Disagreement, PartitionState, Record, RecordName, SaleState
 from engine.types import Booking, Levels, Status, definition_of
@@ -48,6 +48,8 @@ def advance(state: PartitionState, entry: Entry) -> None:
         raise Disagreement(sequence, f"at {entry.at_ms} ms, before {state.last_ms} ms")
     if entry.booking is not None:
         _advance_booking(state, entry, entry.booking)
+    elif entry.type in MARK_TYPES:
+        _check_mark(state, entry)
     else:
         _advance_sale(state, entry)
     state.sequence = sequence
@@ -79,7 +81,7 @@ def _advance_booking(state: PartitionState, entry: Entry, booking: Booking) -> N
         again = entry.type == "late_money" and may_take_again(sale, before, entry.at_ms)
         check_change(entry, before, booking, may_take_again=again)
         move = move_of(entry.type, before, booking)
-    record = _record(entry, booking)
+    record = record_of(entry, booking)
     units = units_of(booking) if move is not NO_MOVE else {}
     after = _levels_after(
         entry, sale, {item: tuple(n * m for m in move) for item, n in units.items()}
@@ -135,8 +137,11 @@ def _check_held(entry: Entry, sale: SaleState, booking: Booking) -> None:
         )
 
 
-def _record(entry: Entry, booking: Booking) -> tuple[RecordName, Record] | None:
-    """The idempotency record that an entry leaves: of a hold, or of a payment's final answer."""
+def record_of(entry: Entry, booking: Booking) -> tuple[RecordName, Record] | None:
+    """The idempotency record that an entry leaves: of a hold, or of a payment's final answer.
+
+    Raises `Disagreement` where the entry lacks its key.
+    """
     kind, payment = entry.type, booking.payment
     if kind in _FINAL and payment:
         operation, key, fingerprint = "pay", payment.key, payment.fingerprint
@@ -219,3 +224,19 @@ def _advance_sale(state: PartitionState, entry: Entry) -> None:
         levels={item_id: levels[item_id] for item_id in named},
         customers=sale.customers if sale else {},
     )
+
+
+def _check_mark(state: PartitionState, entry: Entry) -> None:
+    """A mark moves nothing; the levels that it tells of a sale are those of all its items."""
+    sale = state.sales.get(entry.sale_id)
+    expected = tuple(sale.levels.values()) if sale else ()
+    if entry.deltas or (entry.sale_id and sale is None):
+        raise Disagreement(entry.sequence, f"{entry.type} moves units, or there is no such sale")
+    if sorted(entry.levels, key=_by_item) != sorted(expected, key=_by_item):
+        raise Disagreement(
+            entry.sequence, f"{entry.type} tells {entry.levels}, the entries before it {expected}"
+        )
+
+
+def _by_item(levels: Levels) -> str:
+    return levels.item_id

@@ -56,3 +56,21 @@ class Payment:
         return cls(
             **fields | {"status": PaymentStatus(fields["status"]), "step": Step(fields["step"])}
         )
+
+    def spelled(self) -> dict[str, Any]:
+        """The members of its JSON object, in the order of `lua/lib/booking_json.lua`."""
+        return {
+            "status": self.status,
+            "step": self.step,
+            "attempt": self.attempt,
+            "gateway": self.gateway,
+            "method": self.method,
+            "return_url": self.return_url,
+            "key": self.key,
+            "fingerprint": self.fingerprint,
+            "begun_ms": self.begun_ms,
+            "authorization_id": self.authorization_id,
+            "capture_id": self.capture_id,
+            "decline_code": self.decline_code,
+            "next_action": self.next_action,
+        }

@@ -134,7 +134,21 @@ READS: Final[tuple[Call, ...]] = (
     ("audit_customers", ("gig", "ann"), Outcome.DONE),
     ("audit_holds", ("gig", "b-live"), Outcome.DONE),
 )
-UNFENCED: Final = {"init_partition", "fence", "beat"}
+REBUILDING: Final[dict[str, tuple[bytes | str | int, ...]]] = {
+    "reset_partition": (2, 40, 9_000, START_MS, 1, "crc32"),
+    "forget_keys": ("stock:gig", "meta"),
+    "restore_sale": (*("other", "{}", 0, 0, 1, 0, "USD", 1, 1, 1), "A:available", 1),
+    "restore_customers": ("gig", "zoe", 2),
+    "restore_bookings": (
+        b'{"booking_id":"b-1","sale_id":"gig","deadline_ms":"9","look_ms":"8","updated_ms":"7",'
+        b'"contact":"x","fields":["status","PENDING"]}',
+    ),
+    "restore_tombstones": (60_000, "b-2", 3),
+    "restore_records": (b'["hold","gig","k","zoe","4000000000000","f {}"]',),
+    "finish_rebuild": (b"",),
+}
+"""Scripts of a rebuild, which a partition runs only for who closed it, by token: arguments."""
+UNFENCED: Final = {"init_partition", "fence", "beat", "begin_rebuild", *REBUILDING}
 """Scripts that are not behind the fence: they make it, close it, or know nothing of it."""
 
 CALLS: Final = {name: (arguments, outcome) for name, arguments, outcome in WRITES + READS}

@@ -69,6 +69,9 @@ def run_file(**changes: Any) -> RunFile:
         "backlog quarantine discard 1:2",
         "demo --stock 0",
         "verify --jsonn",
+        "rebuild --partition -1",
+        "rebuild --partition 1024",
+        "rebuild everything",
     ],
 )
 def test_wrong_usage_is_exit_code_2(line: str, capsys: pytest.CaptureFixture[str]) -> None:

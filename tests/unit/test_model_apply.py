@@ -244,7 +244,7 @@ def test_a_record_lives_its_time_whatever_happens_to_the_booking() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b'{"type":"held","v":2}', b'{"type":"rebuilt","v":1}', b'{"type":"","v":1}']
+    "text", [b'{"type":"held","v":2}', b'{"type":"teleported","v":1}', b'{"type":"","v":1}']
 )
 def test_an_entry_of_a_newer_writer_is_not_guessed_at(text: bytes) -> None:
     with pytest.raises(UnknownEntry):

@@ -264,3 +264,33 @@ def test_a_slice_follows_from_a_position_or_is_a_fault(
 ) -> None:
     entries = tuple(RawEntry(sequence, b"e%d" % sequence) for sequence in sequences)
     assert fault_of(position, JournalSlice(tip, entries), 4) == fault
+
+
+def test_a_mark_has_the_levels_that_it_tells_compared_and_moves_none() -> None:
+    text = orjson.dumps(
+        {
+            "type": "rebuilt",
+            "v": 1,
+            "at_ms": NOON_MS,
+            "generation": 2,
+            "trace": "",
+            "sale_id": "concert",
+            "deltas": "",
+            "levels": "seat:98:2:0,stand:5:0:0",
+        }
+    )
+    batch = planned(held(), text)
+    assert batch.deltas == {("concert", "seat"): (-2, 2, 0), ("concert", "stand"): (0, 0, 0)}
+    assert batch.levels["concert", "stand"] == Levels("stand", 5, 0, 0)
+    assert [row[-3] for row in batch.journal] == ["concert", "concert"]
+    assert not batch.quarantine
+
+
+def test_a_mark_of_a_whole_partition_is_about_no_sale() -> None:
+    text = (
+        b'{"type":"rebuilt","v":1,"at_ms":5,"generation":2,"sale_id":"","deltas":"","levels":"",'
+        b'"trace":""}'
+    )
+    batch = planned(text)
+    assert [row[-3] for row in batch.journal] == [None]
+    assert (batch.deltas, batch.sales, batch.quarantine) == ({}, {}, [])

@@ -1,0 +1,143 @@
+"""Redis's side of a rebuild: a partition is closed, emptied, written anew and opened.
+
+What is written comes from PostgreSQL (`workers.rebuild`), by `engine.restoring`. What is only read
+is read past the fence, since nobody else writes to a partition that is closed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from engine.calls import Caller
+from engine.errors import Unavailable
+from engine.journal import RawEntry
+from engine.keys import Keys
+from engine.restoring import Restoring
+from engine.types import Levels
+
+SCAN_KEYS: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class SaleTotals:
+    """What lies in Redis of a sale: its levels, its customers with their units, its holds."""
+
+    levels: Mapping[str, Levels]
+    customers: int
+    units: int
+    holds: int
+
+
+class Restore:
+    """Begins rebuilds, and reads what Redis has of partitions that nobody else writes to."""
+
+    def __init__(self, caller: Caller, keys: Keys, redis: Redis) -> None:
+        self._caller = caller
+        self._keys = keys
+        self._redis = redis
+
+    async def begin(self, partition: int, generation: int | None) -> Restoring:
+        """Close a partition for a rebuild, whatever its state.
+
+        Args:
+            generation: the one that Redis was found at; None where it has no meta.
+
+        Raises:
+            Fenced: it is at another generation by now; another rebuild was here.
+            Unavailable: Redis is away.
+        """
+        token = secrets.token_hex(16)
+        await self._caller.run_as("begin_rebuild", partition, generation or 0, token)
+        return Restoring(self._caller, self._keys, partition, generation or 0, token)
+
+    async def entries(self, partition: int, from_sequence: int, limit: int) -> list[RawEntry]:
+        """Entries of a journal from a sequence (inclusive), at most `limit`, past the fence."""
+        with _redis_errors():
+            found = await self._redis.xrange(
+                self._keys.key("journal", partition), f"{from_sequence}-0", "+", count=limit
+            )
+        return [
+            RawEntry(int(entry_id.partition(b"-")[0]), fields.get(b"entry", b""))
+            for entry_id, fields in found
+        ]
+
+    async def now_ms(self) -> int:
+        """The server's time."""
+        with _redis_errors():
+            seconds, microseconds = await self._redis.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def names(self, partitions: Iterable[int]) -> AsyncIterator[dict[int, list[str]]]:
+        """All keys of some partitions but their metas, page by page, without their prefixes."""
+        prefixes = {self._keys.key("meta", p).removesuffix("meta"): p for p in partitions}
+        with _redis_errors():
+            position = 0
+            while True:
+                position, found = await self._redis.scan(
+                    position, match=f"hf:{{{self._keys.partitions:x}.*", count=SCAN_KEYS
+                )
+                page: dict[int, list[str]] = {}
+                for raw in found:
+                    # A key's last part may hold any byte.
+                    name = raw.decode(errors="surrogateescape")
+                    tag, brace, rest = name.partition("}:")
+                    partition = prefixes.get(tag + brace)
+                    if partition is not None and rest != "meta":
+                        page.setdefault(partition, []).append(rest)
+                yield page
+                if position == 0:
+                    return
+
+    async def sale(self, partition: int, sale_id: str) -> SaleTotals:
+        """What lies there of a sale."""
+        key = self._keys.key
+        with _redis_errors():
+            # redis-py's stubs give some commands the types of its synchronous twin as well.
+            found: Any = self._redis.hgetall(key("stock", partition, sale_id))
+            stock: dict[bytes, bytes] = await found
+            holds = await self._redis.zcard(key("deadlines", partition, sale_id))
+            customers = units = 0
+            async for _, count in self._redis.hscan_iter(
+                key("customers", partition, sale_id), count=SCAN_KEYS
+            ):
+                customers, units = customers + 1, units + int(count)
+        levels: dict[str, dict[str, int]] = {}
+        for field, value in stock.items():
+            item_id, _, side = field.decode().rpartition(":")
+            levels.setdefault(item_id, {})[side] = int(value)
+        return SaleTotals(
+            levels={
+                item_id: Levels(item_id, at["available"], at["held"], at["sold"])
+                for item_id, at in levels.items()
+            },
+            customers=customers,
+            units=units,
+            holds=holds,
+        )
+
+    async def sales(self, partition: int) -> int:
+        """How many sales a partition lists."""
+        with _redis_errors():
+            count: int = await self._redis.zcard(self._keys.key("sales", partition))
+        return count
+
+    async def payments(self, partition: int) -> int:
+        """How many payments a partition has open."""
+        with _redis_errors():
+            count: int = await self._redis.zcard(self._keys.key("payments", partition))
+        return count
+
+
+@contextmanager
+def _redis_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RedisError) as error:
+        raise Unavailable(f"Redis: {error}") from error

@@ -1,0 +1,295 @@
+"""One partition rebuilt, step by step; each step may be the last one before a crash.
+
+Until `take_generation` nothing of what PostgreSQL says has changed but what a drain would have
+changed as well; from then on Redis is closed until a rebuild has ended, this one or the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+from engine.engine import Engine
+from engine.errors import Fenced, HoldfastError, Unavailable
+from engine.journal import RawEntry
+from engine.limits import DATABASE_LEASE_MS, MAX_DRAIN_ENTRIES, TOMBSTONE_TTL_MS
+from engine.restoring import Restoring, booking_argument, record_argument
+from engine.types import Status
+from persistence.audit import SLICE_ROWS, Audit
+from persistence.commit import commit
+from persistence.pool import Pool
+from persistence.rebuilding import Expected, Rebuilding
+from persistence.salvage import Salvage
+from persistence.steps import Position, Step, contacts_to_read, understand
+
+TAKEN_POLL_S: Final = 0.1
+
+
+class RebuildRefused(HoldfastError):
+    """The partition is not rebuilt, and stays as it is: somebody has to decide something first."""
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """What became of a partition; also what would, where nothing is to be changed."""
+
+    partition: int
+    reason: str | None
+    """Why it was closed; None where nothing was wrong with it."""
+    generation: int = 0
+    sequence: int = 0
+    """The cursor that it was rebuilt at."""
+    salvaged: int = 0
+    """Entries of Redis's journal that PostgreSQL lacked and has taken over."""
+    dropped: int = 0
+    """Entries of Redis's journal that do not follow from PostgreSQL's."""
+    dropped_because: str | None = None
+    sales: int = 0
+    customers: int = 0
+    holds: int = 0
+    payments: int = 0
+    tombstones: int = 0
+    records: int = 0
+    seconds: float = 0.0
+
+    def counts(self) -> dict[str, object]:
+        """Its fields by name."""
+        return asdict(self)
+
+
+class Rebuilder:
+    """Rebuilds one partition. Its caller holds the partition's lock.
+
+    Raises:
+        RebuildRefused: PostgreSQL's books disagree, or something waits for a decision.
+        Fenced: another rebuild has overtaken this one.
+        Unavailable, Overloaded: a server is away or full. It can be run again.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        pool: Pool,
+        rebuilt: Rebuilt,
+        grace_ms: int,
+        restored: Callable[[], None],
+    ) -> None:
+        self.rebuilt = rebuilt
+        self._partition = rebuilt.partition
+        self._engine = engine
+        self._pool = pool
+        self._books = Rebuilding(pool)
+        self._grace_ms = grace_ms
+        self._restored = restored
+        self._begun_s = time.monotonic()
+
+    async def position(self) -> Position:
+        """Where PostgreSQL is. Raises `RebuildRefused` where it cannot be built on."""
+        position = await self._books.position(self._partition)
+        if position is None:
+            raise RebuildRefused(f"partition {self._partition} was never started")
+        return position
+
+    async def check_quarantine(self) -> None:
+        """Refuse while entries are in quarantine: what they moved, the tables do not show."""
+        async with Audit(self._pool).snapshot(self._partition) as snapshot:
+            waiting = [row for row in await snapshot.quarantine() if not row.discarded]
+        if waiting:
+            raise RebuildRefused(
+                f"partition {self._partition}: {len(waiting)} entries are in quarantine, the first "
+                f"is {waiting[0].sequence}; `holdfast backlog quarantine` decides on them first"
+            )
+
+    async def prepare(self) -> Restoring:
+        """Close the partition, take over what is left of its journal, give it a generation."""
+        await self.check_quarantine()
+        await self.position()
+        status = await self._engine.journal.status(self._partition)
+        restoring = await self._engine.restore.begin(self._partition, status.generation)
+        position = await self.salvage(changes=True)
+        await self.check_quarantine()
+        generation = max(position.generation, status.generation or 0) + 1
+        if not await self._books.take_generation(
+            self._partition, position, generation, started_by()
+        ):
+            raise Fenced(self._partition, "overtaken")
+        self.rebuilt.generation, self.rebuilt.sequence = generation, position.sequence
+        async for page in self.dropped(position):
+            await self._books.keep_dropped(self._partition, generation, page)
+        last_ms = await self._books.last_ms(self._partition)
+        await restoring.reset(generation, position.sequence, position.bytes, last_ms)
+        return restoring
+
+    async def look(self) -> None:
+        """Tell what a rebuild would do, and change nothing."""
+        await self.check_quarantine()
+        status = await self._engine.journal.status(self._partition)
+        position = await self.salvage(changes=False)
+        rebuilt, generation = self.rebuilt, max(position.generation, status.generation or 0) + 1
+        rebuilt.generation, rebuilt.sequence = generation, position.sequence
+        async for _ in self.dropped(position):
+            pass
+        async with self._books.state(self._partition) as state:
+            expected = await state.expected()
+            now_ms = await self._engine.restore.now_ms()
+            rebuilt.tombstones = len([one async for one in state.tombstones(now_ms)])
+            rebuilt.records = len([name async for name, _ in state.records(now_ms)])
+            rebuilt.customers = len([one async for one in state.customers()])
+        rebuilt.sales, rebuilt.payments = len(expected.levels), expected.payments
+        rebuilt.holds = sum(expected.holds.values())
+
+    async def holds(self) -> int:
+        """How many holds there are to restore."""
+        async with self._books.state(self._partition) as state:
+            return sum((await state.expected()).holds.values())
+
+    async def salvage(self, *, changes: bool) -> Position:
+        """Take over what follows from PostgreSQL in Redis's journal; answers where it ends.
+
+        Args:
+            changes: whether to; without, only counts.
+        """
+        give_up_s = time.monotonic() + 2 * DATABASE_LEASE_MS / 1000
+        while (reached := await self._salvage(changes=changes)) is None:
+            # A drain that was at it before the fence has the row, or has moved it meanwhile.
+            if time.monotonic() > give_up_s:
+                raise Unavailable(f"partition {self._partition}: its cursor stays locked")
+            await asyncio.sleep(TAKEN_POLL_S)
+        return reached
+
+    async def _salvage(self, *, changes: bool) -> Position | None:
+        position = await self.position()
+        at, last_ms = position.sequence, await self._books.last_ms(self._partition)
+        self.rebuilt.dropped_because = None
+        if at and not await self._has_cursor(position):
+            self.rebuilt.dropped_because = f"the entry at PostgreSQL's cursor, {at}, is not there"
+            return position
+        fold = Salvage(self._pool, self._partition, at, last_ms)
+        while steps := await self._next_steps(at):
+            follow, why = await fold.take(steps)
+            if follow and changes:
+                reached = await self._commit(position, steps[:follow])
+                if reached is None:
+                    return None
+                position = reached
+                fold.forget()
+            at += follow
+            self.rebuilt.salvaged += follow
+            if why:
+                self.rebuilt.dropped_because = why
+                break
+        return replace(position, sequence=at)
+
+    async def _has_cursor(self, position: Position) -> bool:
+        found = await self._engine.restore.entries(self._partition, position.sequence, 1)
+        return bool(found) and found[0] == RawEntry(position.sequence, position.entry or b"")
+
+    async def _next_steps(self, at: int) -> list[Step]:
+        """The entries after a sequence, so far as they are dense, understood; none at the end."""
+        raws = await self._engine.restore.entries(self._partition, at + 1, MAX_DRAIN_ENTRIES)
+        dense = [raw for number, raw in enumerate(raws, at + 1) if raw.sequence == number]
+        if raws and not dense:
+            self.rebuilt.dropped_because = f"entry {at + 1} is not there"
+        steps, unknown = understand(dense)
+        if unknown and not steps:
+            raise RebuildRefused(
+                f"partition {self._partition}: {unknown}; rebuild it with the newer version"
+            )
+        return steps
+
+    async def _commit(self, position: Position, steps: list[Step]) -> Position | None:
+        contacts = await self._engine.journal.contacts(self._partition, contacts_to_read(steps))
+        return await commit(self._pool, self._partition, position, steps, contacts)
+
+    async def dropped(self, position: Position) -> AsyncIterator[list[RawEntry]]:
+        """What of Redis's journal PostgreSQL does not have, page by page; counted on the way."""
+        audit, after = Audit(self._pool), 0
+        self.rebuilt.dropped = 0
+        while raws := await self._engine.restore.entries(self._partition, after + 1, SLICE_ROWS):
+            after = raws[-1].sequence
+            texts = await audit.texts(
+                self._partition, [raw.sequence for raw in raws if raw.sequence <= position.sequence]
+            )
+            page = [
+                raw
+                for raw in raws
+                # PostgreSQL may have dropped what is old; that it was the same cannot be told.
+                if raw.sequence > position.sequence or texts.get(raw.sequence, raw.text) != raw.text
+            ]
+            self.rebuilt.dropped += len(page)
+            if page:
+                yield page
+
+    async def restore(self, restoring: Restoring) -> None:
+        """Write into Redis what PostgreSQL has."""
+        rebuilt = self.rebuilt
+        now_ms = await self._engine.restore.now_ms()
+        async with self._books.state(self._partition) as state:
+            for sale in await state.sales():
+                await restoring.put_sale(sale)
+            async with restoring.writer("restore_customers") as writer:
+                async for sale_id, customer_id, units in state.customers():
+                    await writer.put(sale_id, customer_id, units)
+            async with restoring.writer("restore_bookings") as writer:
+                async for archived in state.bookings():
+                    await writer.put(booking_argument(archived, self._grace_ms))
+                    if archived.booking.status is Status.PENDING:
+                        self._restored()
+            async with restoring.writer("restore_tombstones", TOMBSTONE_TTL_MS) as writer:
+                async for booking_id, version in state.tombstones(now_ms):
+                    await writer.put(booking_id, version)
+            rebuilt.tombstones = writer.written
+            async with restoring.writer("restore_records") as writer:
+                async for name, record in state.records(now_ms):
+                    await writer.put(record_argument(name, record))
+            _require(self._partition, "idempotency records", writer.counted, writer.written)
+            rebuilt.records = writer.written
+            await self.compare(await state.expected())
+
+    async def compare(self, expected: Expected) -> None:
+        """Compare what lies in Redis now with what PostgreSQL says. Raises `RebuildRefused`."""
+        rebuilt, partition = self.rebuilt, self._partition
+        rebuilt.sales = await self._engine.restore.sales(partition)
+        rebuilt.payments = await self._engine.restore.payments(partition)
+        _require(partition, "sales", rebuilt.sales, len(expected.levels))
+        _require(partition, "open payments", rebuilt.payments, expected.payments)
+        rebuilt.customers = rebuilt.holds = 0
+        for sale_id, levels in expected.levels.items():
+            found = await self._engine.restore.sale(partition, sale_id)
+            where = f"sale {sale_id}: "
+            _require(partition, f"{where}levels", found.levels, levels)
+            taken = sum(level.held + level.sold for level in levels.values())
+            _require(partition, f"{where}units of customers", found.units, taken)
+            _require(partition, f"{where}holds", found.holds, expected.holds.get(sale_id, 0))
+            rebuilt.customers += found.customers
+            rebuilt.holds += found.holds
+
+    async def finish(self, restoring: Restoring) -> None:
+        """Open the partition under its new generation, and note it."""
+        position = await self.position()
+        if (position.generation, position.sequence) != (
+            self.rebuilt.generation,
+            self.rebuilt.sequence,
+        ):
+            raise Fenced(self._partition, "overtaken")
+        await restoring.finish(position.entry)
+        self.rebuilt.seconds = round(time.monotonic() - self._begun_s, 3)
+        await self._books.finish(self._partition, self.rebuilt.generation, self.rebuilt.counts())
+
+
+def started_by() -> str:
+    """Who rebuilds, for whoever wonders later."""
+    return f"{socket.gethostname()}, process {os.getpid()}"
+
+
+def _require(partition: int, what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise RebuildRefused(
+            f"partition {partition}: {what}: {found} in Redis after the rebuild, {expected} in "
+            "PostgreSQL; it stays closed"
+        )
