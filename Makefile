@@ -24,6 +24,7 @@ bench: setup ## its own figures beside their limits and a conventional service
 soak: setup ## the long fault runs, by seed, with a report: docs/soak-report.md
 	@exec $(BIN)/python -m tests.soak
 	@$(BIN)/python -m tests.simulation --seconds 240
+	@$(BIN)/python -m pytest -q -s tests/soak/short_histories.py
 
 mutants: setup ## planted bugs, each with the test that goes red for it
 	@exec $(BIN)/python -m tests.mutants

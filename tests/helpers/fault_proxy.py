@@ -1,8 +1,8 @@
-"""An HTTP proxy in front of a gateway that loses requests and answers, and holds them back.
+"""An HTTP proxy in front of a server that loses requests and answers, and holds them back.
 
 It can also keep idempotency keys as Stripe does, for a gateway behind it that does not: the first
 answer is kept, other parameters are an error, and a second request during the first a conflict.
-Without that, an answer must not be lost: nothing could make its outcome definite again.
+Where nobody keeps them an answer must not be lost: nothing could make its outcome definite again.
 """
 
 from __future__ import annotations
@@ -50,21 +50,32 @@ class Fault:
         self.released.set()
 
 
+Passed = tuple[int, bytes, str]
+"""Status, body and content type of an answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """The first answer to a key."""
 
     request: tuple[str, bytes]
-    status: int
-    body: bytes
+    answer: Passed
 
 
 class FaultProxy:
-    """Passes requests on to `upstream`, one fault after the other."""
+    """Passes requests on to `upstream`, one fault after the other.
 
-    def __init__(self, upstream: str, *, keeps_keys: bool) -> None:
+    Args:
+        keeps_keys: whether it keeps idempotency keys itself.
+        upstream_keeps_keys: whether the server behind it does.
+    """
+
+    def __init__(
+        self, upstream: str, *, keeps_keys: bool, upstream_keeps_keys: bool = False
+    ) -> None:
         self._upstream = upstream
         self._keeps_keys = keeps_keys
+        self._may_lose_answers = keeps_keys or upstream_keeps_keys
         self._plan: list[Fault] = []
         self._kept: dict[str, Kept] = {}
         self._in_flight: set[str] = set()
@@ -76,7 +87,7 @@ class FaultProxy:
     def plan(self, kind: Kind, path: str = "") -> Fault:
         """Do this to the next request of which it is true."""
         if kind in {Kind.DROP_ANSWER, Kind.HOLD_ANSWER}:
-            assert self._keeps_keys, "a lost answer needs somebody who keeps the keys"
+            assert self._may_lose_answers, "a lost answer needs somebody who keeps the keys"
         fault = Fault(kind, path)
         self._plan.append(fault)
         return fault
@@ -121,20 +132,20 @@ class FaultProxy:
             return _respond(*await self._forward(request, body))
         kept = self._kept.get(key)
         if kept is None:
-            kept = Kept((request.path, body), *await self._forward(request, body))
+            kept = Kept((request.path, body), await self._forward(request, body))
             self._kept[key] = kept
         elif kept.request != (request.path, body):
             return _error(400, "idempotency_error", None)
-        return _respond(kept.status, kept.body)
+        return _respond(*kept.answer)
 
-    async def _forward(self, request: web.Request, body: bytes) -> tuple[int, bytes]:
+    async def _forward(self, request: web.Request, body: bytes) -> Passed:
         assert self._session
         self.upstream_requests.append((request.method, request.path))
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         async with self._session.request(
             request.method, f"{self._upstream}{request.path_qs}", data=body, headers=headers
         ) as answer:
-            return answer.status, await answer.read()
+            return answer.status, await answer.read(), answer.content_type
 
     @staticmethod
     def _cut(request: web.Request) -> web.Response:
@@ -143,8 +154,8 @@ class FaultProxy:
         return web.Response()
 
 
-def _respond(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, body=body, content_type="application/json")
+def _respond(status: int, body: bytes, content_type: str = "application/json") -> web.Response:
+    return web.Response(status=status, body=body, content_type=content_type)
 
 
 def _error(status: int, kind: str, code: str | None) -> web.Response:
