@@ -87,10 +87,10 @@ class NextAction:
 class Payment:
     """A payment as the gateway has it at one instant.
 
-    `reference` is None where it was not made by Holdfast (an account can have other users): such a
-    payment is none of ours, whatever its amount. `capture_id`, `capture_before_ms` and
-    `amount_refunded` are only known where the gateway told about the charge as well, which a
-    webhook does not.
+    `reference` is None where it was not made by this installation of Holdfast (an account can have
+    other users, and other installations): such a payment is none of ours, whatever its amount.
+    `capture_id`, `capture_before_ms` and `amount_refunded` are only known where the gateway told
+    about the charge as well, which a webhook does not.
     """
 
     authorization_id: str

@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from engine.limits import ID_PATTERN
 from engine.payments.limits import PAYMENT_GRACE_MS, PAYMENT_STUCK_MS
 from engine.settings import refusal_of
 
 _PREFIX: Final = "HOLDFAST_"
+INSTALLATION: Final = "holdfast"
 STRIPE_API_BASE: Final = "https://api.stripe.com"
 _LOOPBACK: Final = {"127.0.0.1", "::1", "localhost"}
 
@@ -34,6 +36,9 @@ class PaymentSettings(BaseSettings):
     )
 
     gateway: Literal["simulator", "stripe"] = "simulator"
+    installation: str = Field(INSTALLATION, pattern=ID_PATTERN)
+    """Whose payments these are, where several installations share the gateway's account. It goes
+    into the metadata of each: what another made, or nobody, is none of ours."""
     stripe_api_key: SecretStr
     stripe_api_base: str = STRIPE_API_BASE
     stripe_webhook_secret: Annotated[

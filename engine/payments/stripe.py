@@ -62,6 +62,7 @@ class StripeGateway:
         self._client = client
         self._http = http
         self._name = settings.gateway
+        self._installation = settings.installation
         self._secrets = [secret.get_secret_value() for secret in settings.stripe_webhook_secret]
 
     @classmethod
@@ -96,7 +97,7 @@ class StripeGateway:
     async def authorize(self, intent: Intent) -> Authorization:
         """Create and confirm the attempt's PaymentIntent."""
         try:
-            parameters = creation_of(intent)
+            parameters = creation_of(intent, self._installation)
         except NotRepresentable:
             return Failed("amount_not_representable")
         answer = await answers.ask(
@@ -107,7 +108,7 @@ class StripeGateway:
         )
         if not isinstance(answer, Mapping):
             return answer
-        payment = answers.read_payment(answer)
+        payment = answers.read_payment(answer, self._installation)
         return payment if isinstance(payment, Unknown) else authorization_of(payment)
 
     async def capture(self, intent: Intent, authorization_id: str) -> Captured | Failed | Unknown:
@@ -157,7 +158,7 @@ class StripeGateway:
         """Refund what was captured. Refused, it is looked at: it may be refunded already."""
         parameters: RefundCreateParams = {
             "payment_intent": authorization_id,
-            "metadata": metadata_of(reference),
+            "metadata": metadata_of(reference, self._installation),
         }
         answer = await answers.ask(
             self._client.v1.refunds.create_async(parameters, _keyed(reference, Step.REFUND))
@@ -185,7 +186,7 @@ class StripeGateway:
             )
         )
         if isinstance(answer, Mapping):
-            return answers.read_payment(answer)
+            return answers.read_payment(answer, self._installation)
         if isinstance(answer, Unknown):
             return answer
         return Missing() if answer.code == "resource_missing" else Unknown(answer.code)
@@ -197,14 +198,16 @@ class StripeGateway:
         (https://docs.stripe.com/search#data-freshness).
         """
         query = " AND ".join(
-            f'metadata["{name}"]:"{value}"' for name, value in metadata_of(reference).items()
+            f'metadata["{name}"]:"{value}"'
+            for name, value in metadata_of(reference, self._installation).items()
         )
         return answers.read_page(
             await answers.ask(
                 self._client.v1.payment_intents.search_async(
                     {"query": query, "limit": GATEWAY_PAGE_ROWS, "expand": ["data.latest_charge"]}
                 )
-            )
+            ),
+            self._installation,
         )
 
     async def list_created(
@@ -219,12 +222,13 @@ class StripeGateway:
         if cursor is not None:
             parameters["starting_after"] = cursor
         return answers.read_page(
-            await answers.ask(self._client.v1.payment_intents.list_async(parameters))
+            await answers.ask(self._client.v1.payment_intents.list_async(parameters)),
+            self._installation,
         )
 
     def parse_webhook(self, body: bytes, headers: Mapping[str, str]) -> GatewayEvent | Rejection:
         """Check and read an event; see `engine.payments.stripe_webhooks`."""
-        return stripe_webhooks.parse_webhook(body, headers, self._secrets)
+        return stripe_webhooks.parse_webhook(body, headers, self._secrets, self._installation)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -241,7 +245,7 @@ class StripeGateway:
         if isinstance(answer, Unknown):
             return answer
         if isinstance(answer, Mapping):
-            return answers.read_payment(answer)
+            return answers.read_payment(answer, self._installation)
         found = await self.retrieve(authorization_id)
         return Failed(answer.code) if isinstance(found, Missing) else found
 

@@ -41,15 +41,15 @@ async def ask(request: Awaitable[StripeObject]) -> Json | Refusal:
         return Unknown("connection")
 
 
-def read_payment(answer: Json) -> Payment | Unknown:
+def read_payment(answer: Json, installation: str) -> Payment | Unknown:
     """Read a PaymentIntent."""
     try:
-        return payment_of(answer)
+        return payment_of(answer, installation)
     except (LookupError, TypeError, ValueError, AttributeError):
         return UNREADABLE
 
 
-def read_page(answer: Json | Refusal) -> Page | Unknown:
+def read_page(answer: Json | Refusal, installation: str) -> Page | Unknown:
     """Read a list, which is continued after its last object, or the first page of a search."""
     if isinstance(answer, Unknown):
         return answer
@@ -58,7 +58,8 @@ def read_page(answer: Json | Refusal) -> Page | Unknown:
     rows = answer.get("data")
     if not isinstance(rows, list):
         return UNREADABLE
-    payments = tuple(payment for row in rows if isinstance(payment := read_payment(row), Payment))
+    read = (read_payment(row, installation) for row in rows)
+    payments = tuple(payment for payment in read if isinstance(payment, Payment))
     if len(payments) < len(rows):
         return UNREADABLE
     return Page(payments, payments[-1].authorization_id if answer.get("has_more") else None)

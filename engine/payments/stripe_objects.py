@@ -53,14 +53,21 @@ _EVENTS: Final = {
 """https://docs.stripe.com/api/events/types"""
 
 
-def metadata_of(reference: Reference) -> dict[str, str]:
+def metadata_of(reference: Reference, installation: str) -> dict[str, str]:
     """Return what Stripe keeps with a payment for us, and searches by."""
-    return {"booking_id": reference.booking_id, "attempt": str(reference.attempt)}
+    return {
+        "installation": installation,
+        "booking_id": reference.booking_id,
+        "attempt": str(reference.attempt),
+    }
 
 
-def reference_of(metadata: Json | None) -> Reference | None:
-    """Read our reference; None where the payment was not made by Holdfast."""
-    booking_id, attempt = (metadata or {}).get("booking_id"), (metadata or {}).get("attempt")
+def reference_of(metadata: Json | None, installation: str) -> Reference | None:
+    """Read our reference; None where the payment was not made by this installation of Holdfast."""
+    told = metadata or {}
+    booking_id, attempt = told.get("booking_id"), told.get("attempt")
+    if told.get("installation") != installation:
+        return None
     if not isinstance(booking_id, str) or not _BOOKING_ID.fullmatch(booking_id):
         return None
     if not isinstance(attempt, str) or not _ATTEMPT.fullmatch(attempt):
@@ -68,10 +75,10 @@ def reference_of(metadata: Json | None) -> Reference | None:
     return Reference(booking_id, int(attempt))
 
 
-def creation_of(intent: Intent) -> dict[str, Any]:
+def creation_of(intent: Intent, installation: str) -> dict[str, Any]:
     """Return the parameters that create and confirm a PaymentIntent in one request.
 
-    A function of the intent alone, so that the request under a key never changes. Without
+    A function of what never changes alone, and so is the request under a key. Without
     `payment_method_types` Stripe would also offer methods that need a redirect, and then insist on
     a `return_url`. Raises NotRepresentable.
     """
@@ -82,7 +89,7 @@ def creation_of(intent: Intent) -> dict[str, Any]:
         "payment_method_types": ["card"],
         "capture_method": "manual",
         "confirm": True,
-        "metadata": metadata_of(intent.reference),
+        "metadata": metadata_of(intent.reference, installation),
         "expand": ["latest_charge"],
     }
     if intent.return_url is not None:
@@ -90,7 +97,7 @@ def creation_of(intent: Intent) -> dict[str, Any]:
     return parameters
 
 
-def payment_of(intent: Json) -> Payment:
+def payment_of(intent: Json, installation: str) -> Payment:
     """Read a PaymentIntent, whose charge may be expanded, an id, or absent."""
     currency = str(intent["currency"]).upper()
     latest = intent.get("latest_charge")
@@ -106,7 +113,7 @@ def payment_of(intent: Json) -> Payment:
     capture_before = card.get("capture_before")
     return Payment(
         authorization_id=str(intent["id"]),
-        reference=reference_of(intent.get("metadata")),
+        reference=reference_of(intent.get("metadata"), installation),
         status=status,
         amount=from_stripe(int(intent["amount"]), currency),
         currency=currency,
@@ -157,19 +164,19 @@ def authorization_of(payment: Payment) -> Authorization:
             return Unknown(f"status_{payment.status.lower()}")
 
 
-def event_of(event: Json) -> GatewayEvent:
+def event_of(event: Json, installation: str) -> GatewayEvent:
     """Read an event whose signature was checked. A type we do not know carries no payment."""
     event_type = _EVENTS.get(str(event["type"]), EventType.OTHER)
     subject: Json = event["data"]["object"]
     payment = None
     if event_type is EventType.REFUNDED:
-        payment = _payment_of_charge(subject)
+        payment = _payment_of_charge(subject, installation)
     elif event_type is not EventType.OTHER:
-        payment = payment_of(subject)
+        payment = payment_of(subject, installation)
     return GatewayEvent(str(event["id"]), event_type, int(event["created"]) * 1000, payment)
 
 
-def _payment_of_charge(charge: Json) -> Payment | None:
+def _payment_of_charge(charge: Json, installation: str) -> Payment | None:
     """Read a charge that was captured and refunded, in part or whole, as its payment."""
     if not charge.get("payment_intent"):
         return None
@@ -180,4 +187,4 @@ def _payment_of_charge(charge: Json) -> Payment | None:
         **{name: charge.get(name) for name in ("amount", "currency", "created", "metadata")},
         "amount_received": charge.get("amount_captured"),
     }
-    return payment_of(intent)
+    return payment_of(intent, installation)

@@ -21,7 +21,7 @@ SIGNATURE_HEADER: Final = "stripe-signature"
 
 
 def parse_webhook(
-    body: bytes, headers: Mapping[str, str], secrets: Sequence[str]
+    body: bytes, headers: Mapping[str, str], secrets: Sequence[str], installation: str
 ) -> GatewayEvent | Rejection:
     """Return the event, or why it is not believed. Nothing of the body is read before the check."""
     header = headers.get(SIGNATURE_HEADER)
@@ -35,7 +35,7 @@ def parse_webhook(
     if not _signed(body, header, signer, WEBHOOK_TOLERANCE_MS // 1000):
         return Rejection.SIGNATURE_STALE
     try:
-        return event_of(orjson.loads(body))
+        return event_of(orjson.loads(body), installation)
     except (ValueError, LookupError, TypeError, AttributeError):
         # Signed, and yet not what this version reads: refused, so that Stripe shows it as failing
         # and sends it again, which a newer version may understand.

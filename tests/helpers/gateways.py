@@ -15,8 +15,9 @@ import aiohttp
 from aiohttp import web
 
 from engine.payments.gateway import Intent, Reference
-from engine.payments.settings import PaymentSettings
+from engine.payments.settings import INSTALLATION, PaymentSettings
 from engine.payments.stripe import StripeGateway
+from engine.payments.stripe_objects import metadata_of
 from holdfast.embedded import process
 from tests.helpers.servers import RunningServer, clean_environment, holdfast
 
@@ -201,5 +202,5 @@ async def payments_of(direct: aiohttp.ClientSession, reference: Reference) -> li
     """The payments that localstripe has of an attempt."""
     async with direct.get("/v1/payment_intents", params={"limit": "1000"}) as answer:
         rows: list[dict[str, Any]] = (await answer.json())["data"]
-    wanted = {"booking_id": reference.booking_id, "attempt": str(reference.attempt)}
+    wanted = metadata_of(reference, INSTALLATION)
     return [row for row in rows if row["metadata"] == wanted]

@@ -25,7 +25,7 @@ INTENT: dict[str, Any] = {
     "created": 1_790_000_000,
     "currency": "usd",
     "latest_charge": CHARGE,
-    "metadata": {"booking_id": BOOKING, "attempt": "1"},
+    "metadata": {"installation": "holdfast", "booking_id": BOOKING, "attempt": "1"},
     "status": "requires_capture",
 }
 REFUND: dict[str, Any] = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.payments.gateway import Reference
+from engine.payments.gateway import Approved, Page, Reference
 from engine.payments.intents import intent_of
 from engine.payments.types import PaymentStatus
 from engine.types import Status
@@ -27,6 +27,8 @@ from tests.helpers.reconciling import (
     turn,
 )
 from tests.helpers.till import OWNER, Till, open_till, quiet
+from workers.replay import Report
+from workers.verify_gateway import GatewayComparison
 
 
 @pytest.fixture
@@ -213,6 +215,25 @@ async def test_while_nobody_says_what_is_ours_nothing_is_given_back(till: Till) 
         await turn(reconciler, is_void, "the orphan to be voided")
     finally:
         await away.close()
+
+
+async def test_charges_of_another_installation_are_none_of_ours(till: Till) -> None:
+    stray = a_stray(till)
+    paid = await till.paid()
+    async with adapter(till.simulator.url, installation="theirs") as theirs:
+        answer = await theirs.authorize(stray)
+        assert isinstance(answer, Approved)
+        for one, found in ((theirs, 1), (till.gateway, 0)):
+            page = await one.find(stray.reference)
+            assert isinstance(page, Page)
+            assert len(page.payments) == found
+        await look_through(till, reconciler_of(till))
+    totals = till.simulator.totals()
+    assert (totals["open_authorizations"], totals["captured"], totals["refunded"]) == (1, 1, 0)
+    assert await till.payment(paid) == paid.payment
+    report = Report()
+    await GatewayComparison(till.stage.engine, till.gateway, report).compare(0)
+    assert report.differences == []
 
 
 async def test_charges_from_before_the_installation_are_none_of_ours(till: Till) -> None:

@@ -20,6 +20,7 @@ from engine.payments.gateway import (
     Rejection,
     RequiresAction,
 )
+from engine.payments.settings import INSTALLATION
 from engine.payments.stripe import StripeGateway
 from engine.payments.stripe_webhooks import parse_webhook
 from holdfast.embedded.process import free_port
@@ -134,8 +135,13 @@ async def test_another_secret_does_not_open_it(
     await gateway.authorize(an_intent())
     await settled(simulator)
     body, headers = receiver.received[0]
-    assert parse_webhook(body, headers, ["whsec_another"]) is Rejection.SIGNATURE_INVALID
-    assert parse_webhook(body + b" ", headers, [WEBHOOK_SECRET]) is Rejection.SIGNATURE_INVALID
+    assert (
+        parse_webhook(body, headers, ["whsec_another"], INSTALLATION) is Rejection.SIGNATURE_INVALID
+    )
+    assert (
+        parse_webhook(body + b" ", headers, [WEBHOOK_SECRET], INSTALLATION)
+        is Rejection.SIGNATURE_INVALID
+    )
 
 
 async def test_a_delivery_is_tried_again_until_it_is_answered_well(
@@ -238,7 +244,7 @@ async def test_an_endpoint_is_registered_and_gets_what_it_asked_for(
         assert second.types == ["payment_intent.canceled"]
         assert len(receiver.received) == 2
         body, sent = second.received[0]
-        assert isinstance(parse_webhook(body, sent, [made["secret"]]), GatewayEvent)
+        assert isinstance(parse_webhook(body, sent, [made["secret"]], INSTALLATION), GatewayEvent)
         async with session.delete(f"{address}/{made['id']}") as answer:
             assert (await answer.json())["deleted"] is True
         async with session.delete(f"{address}/{made['id']}") as answer:

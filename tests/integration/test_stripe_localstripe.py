@@ -29,6 +29,7 @@ from engine.payments.gateway import (
     Unknown,
     Voided,
 )
+from engine.payments.settings import INSTALLATION
 from engine.payments.stripe import StripeGateway
 from engine.payments.stripe_webhooks import parse_webhook
 from tests.helpers.fault_proxy import FaultProxy
@@ -190,4 +191,6 @@ async def test_its_webhooks_are_read_by_the_adapter(
     assert told()[intent.reference] == (EventType.CAPTURED, GatewayStatus.CAPTURED, 1250, "USD")
     assert told()[declined.reference][:2] == (EventType.DECLINED, GatewayStatus.DECLINED)
     for body, headers in receiver.received:
-        assert parse_webhook(body, headers, ["whsec_x"]) is Rejection.SIGNATURE_INVALID
+        assert (
+            parse_webhook(body, headers, ["whsec_x"], INSTALLATION) is Rejection.SIGNATURE_INVALID
+        )

@@ -1,4 +1,4 @@
-"""What is asked of the gateway depends on the intent alone, and so does the key."""
+"""What is asked of the gateway depends on what never changes alone, and so does the key."""
 
 from __future__ import annotations
 
@@ -38,26 +38,34 @@ def test_every_booking_attempt_and_step_has_a_key_of_its_own() -> None:
 
 
 def test_an_authorization_is_created_and_confirmed_in_one_request() -> None:
-    assert creation_of(an_intent(amount=5, currency="ISK")) == {
+    assert creation_of(an_intent(amount=5, currency="ISK"), "ours") == {
         "amount": 500,
         "currency": "isk",
         "payment_method": "pm_card_visa",
         "payment_method_types": ["card"],
         "capture_method": "manual",
         "confirm": True,
-        "metadata": {"booking_id": BOOKING, "attempt": "1"},
+        "metadata": {"installation": "ours", "booking_id": BOOKING, "attempt": "1"},
         "expand": ["latest_charge"],
     }
 
 
 def test_a_return_address_is_sent_where_there_is_one() -> None:
     intent = an_intent(return_url="https://shop.example/back")
-    assert creation_of(intent)["return_url"] == "https://shop.example/back"
+    assert creation_of(intent, "ours")["return_url"] == "https://shop.example/back"
 
 
 def test_our_reference_comes_back_from_the_metadata() -> None:
     reference = Reference(BOOKING, 3)
-    assert reference_of(metadata_of(reference)) == reference
+    assert reference_of(metadata_of(reference, "ours"), "ours") == reference
+
+
+@pytest.mark.parametrize("installation", ["theirs", "OURS", "", None])
+def test_a_payment_of_another_installation_is_none_of_ours(installation: str | None) -> None:
+    told = {**metadata_of(Reference(BOOKING, 3), "ours"), "installation": installation}
+    assert reference_of(told, "ours") is None
+    del told["installation"]
+    assert reference_of(told, "ours") is None
 
 
 @pytest.mark.parametrize(
@@ -76,4 +84,4 @@ def test_our_reference_comes_back_from_the_metadata() -> None:
     ],
 )
 def test_a_payment_of_somebody_else_is_none_of_ours(metadata: dict[str, object] | None) -> None:
-    assert reference_of(metadata) is None
+    assert reference_of(metadata and {"installation": "ours", **metadata}, "ours") is None

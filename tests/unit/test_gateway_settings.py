@@ -30,6 +30,8 @@ def test_several_webhook_secrets_are_read() -> None:
     ("name", "value"),
     [
         ("GATEWAY", "paypal"),
+        ("INSTALLATION", 'a "name'),
+        ("INSTALLATION", "x" * 200),
         ("STRIPE_API_KEY", ""),
         ("STRIPE_API_KEY", "sk_live_hidden"),
         ("STRIPE_API_BASE", "https://api.stripe.com"),

@@ -15,6 +15,7 @@ from engine.payments.stripe_webhooks import parse_webhook
 from tests.helpers.gateways import BOOKING
 
 OLD, NEW = "whsec_old", "whsec_new"
+OURS = "ours"
 
 INTENT: dict[str, Any] = {
     "id": "pi_1",
@@ -24,7 +25,7 @@ INTENT: dict[str, Any] = {
     "created": 1_790_000_000,
     "currency": "usd",
     "latest_charge": "ch_1",
-    "metadata": {"booking_id": BOOKING, "attempt": "2"},
+    "metadata": {"installation": OURS, "booking_id": BOOKING, "attempt": "2"},
     "status": "succeeded",
 }
 CHARGE: dict[str, Any] = {
@@ -36,7 +37,7 @@ CHARGE: dict[str, Any] = {
     "captured": True,
     "created": 1_790_000_000,
     "currency": "usd",
-    "metadata": {"booking_id": BOOKING, "attempt": "2"},
+    "metadata": {"installation": OURS, "booking_id": BOOKING, "attempt": "2"},
     "payment_intent": "pi_1",
 }
 
@@ -55,7 +56,7 @@ def signed(body: bytes, secret: str = NEW, age_s: int = 0) -> dict[str, str]:
 
 @pytest.mark.parametrize("secret", [OLD, NEW])
 def test_a_webhook_that_either_secret_signed_is_believed(secret: str) -> None:
-    found = parse_webhook(event(), signed(event(), secret), [NEW, OLD])
+    found = parse_webhook(event(), signed(event(), secret), [NEW, OLD], OURS)
     assert isinstance(found, GatewayEvent)
     assert (found.event_id, found.type, found.created_ms) == (
         "evt_1",
@@ -72,8 +73,8 @@ def test_a_webhook_that_either_secret_signed_is_believed(secret: str) -> None:
 def test_while_a_secret_is_rolled_one_of_two_signatures_is_enough() -> None:
     old, new = (signed(event(), secret)["stripe-signature"] for secret in (OLD, NEW))
     both = {"stripe-signature": f"{old},{new.partition(',')[2]}"}
-    assert isinstance(parse_webhook(event(), both, [NEW]), GatewayEvent)
-    assert isinstance(parse_webhook(event(), both, [OLD]), GatewayEvent)
+    assert isinstance(parse_webhook(event(), both, [NEW], OURS), GatewayEvent)
+    assert isinstance(parse_webhook(event(), both, [OLD], OURS), GatewayEvent)
 
 
 BAD: list[tuple[str, bytes, dict[str, str], Rejection]] = [
@@ -112,7 +113,7 @@ def test_what_is_forged_stale_or_no_event_is_refused(
     if what == "a replay's time changed":
         stale = signed(body, age_s=301)["stripe-signature"]
         headers = {"stripe-signature": f"t={int(time.time())},{stale.partition(',')[2]}"}
-    assert parse_webhook(body, headers, [NEW]) is reason
+    assert parse_webhook(body, headers, [NEW], OURS) is reason
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_what_is_forged_stale_or_no_event_is_refused(
     ],
 )
 def test_an_event_says_what_happened(name: str, event_type: EventType) -> None:
-    found = parse_webhook(event(name), signed(event(name)), [NEW])
+    found = parse_webhook(event(name), signed(event(name)), [NEW], OURS)
     assert isinstance(found, GatewayEvent)
     assert found.type is event_type
     assert found.payment
@@ -133,14 +134,14 @@ def test_an_event_says_what_happened(name: str, event_type: EventType) -> None:
 
 def test_a_refund_is_told_of_by_its_charge() -> None:
     body = event("charge.refunded", CHARGE)
-    found = parse_webhook(body, signed(body), [NEW])
+    found = parse_webhook(body, signed(body), [NEW], OURS)
     assert isinstance(found, GatewayEvent)
     assert found.payment
     assert found.payment.authorization_id == "pi_1"
     assert found.payment.status is GatewayStatus.REFUNDED
     assert found.payment.reference == Reference(BOOKING, 2)
     in_part = event("charge.refunded", CHARGE | {"amount_refunded": 250})
-    found = parse_webhook(in_part, signed(in_part), [NEW])
+    found = parse_webhook(in_part, signed(in_part), [NEW], OURS)
     assert isinstance(found, GatewayEvent)
     assert found.payment
     assert found.payment.status is GatewayStatus.CAPTURED
@@ -157,6 +158,6 @@ def test_a_refund_is_told_of_by_its_charge() -> None:
 )
 def test_what_is_not_about_a_payment_of_ours_carries_none(name: str, subject: Any) -> None:
     body = event(name, subject)
-    found = parse_webhook(body, signed(body), [NEW])
+    found = parse_webhook(body, signed(body), [NEW], OURS)
     assert isinstance(found, GatewayEvent)
     assert found.payment is None
