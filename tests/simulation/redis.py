@@ -126,7 +126,7 @@ class Redis:
             image,
             state=decision.state,
             entries=image.entries + texts,
-            payments=_scheduled(image, name, a, decision.outcome, decision.state, now_ms),
+            payments=_scheduled(image, name, a, decision.outcome, decision.state, now_ms, raw_ms),
             lease_ends=_lease_ends(image, name, a, decision.outcome, decision.state, raw_ms),
         )
         if after != image or decision.state.leases != image.state.leases:
@@ -233,7 +233,13 @@ def _lease_ends(
 
 
 def _scheduled(
-    image: Image, name: str, a: Arguments, outcome: Outcome, state: PartitionState, now_ms: int
+    image: Image,
+    name: str,
+    a: Arguments,
+    outcome: Outcome,
+    state: PartitionState,
+    now_ms: int,
+    raw_ms: int,
 ) -> dict[str, int]:
     """When a worker shall look at which payment: the scripts' `schedule_payment`."""
     payments = dict(image.payments)
@@ -243,7 +249,7 @@ def _scheduled(
         case ("begin_payment", Outcome.BEGUN) | ("claim_payment", Outcome.DONE):
             payments[booking_id] = now_ms + a.number("lease_ms")
         case "claim_payment", Outcome.LEASE_LOST:
-            payments[booking_id] = max(now_ms, image.lease_ends[booking_id])
+            payments[booking_id] = now_ms + max(0, image.lease_ends[booking_id] - raw_ms)
         case "claim_payment", _:
             payments.pop(booking_id, None)
         case "payment_unknown", Outcome.PAYMENT_UNKNOWN | Outcome.UNCHANGED:

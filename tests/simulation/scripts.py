@@ -37,6 +37,7 @@ from engine.model import (
     Reserve,
     Voided,
 )
+from engine.outcomes import Outcome
 from engine.payments.types import Step
 from engine.scripts import Script
 from engine.types import Booking, CancelReason, Levels, LineRequest, definition_of, pack_lines
@@ -80,10 +81,10 @@ def _reserve(a: Arguments) -> Operation:
         fingerprint=a.text("fingerprint"),
         contact=bool(a.text("contact")),
         bounds=Bounds(
-            a.number("max_backlog_entries"),
-            a.number("max_due_scanned"),
-            a.number("max_taken"),
-            a.number("max_amount"),
+            max_backlog_entries=a.number("max_backlog_entries"),
+            max_due_scanned=a.number("max_due_scanned"),
+            max_taken=a.number("max_taken"),
+            max_amount=a.number("max_amount"),
         ),
     )
 
@@ -153,6 +154,8 @@ def reply_of(operation: Operation, decision: Decision) -> list[Any]:
         text = orjson.dumps(booking_members(decision.booking))
     elif decision.item_id is not None:
         text = decision.item_id.encode()
+    elif getattr(operation, "booking_id", "") in decision.state.bookings:
+        text = b"other_customer" if decision.outcome is Outcome.ABSENT else b""
     return [decision.outcome.value.encode(), decision.state.sequence, text]
 
 
@@ -190,7 +193,9 @@ def entry_text(entry: Entry) -> bytes:
             "definition": entry.definition,
         }
     if entry.key is not None:
-        about |= {"key": entry.key, "fingerprint": entry.fingerprint, "contact": entry.contact}
+        about |= {"key": entry.key, "fingerprint": entry.fingerprint}
+    if entry.type == "held":
+        about["contact"] = entry.contact
     return orjson.dumps(
         {
             "type": entry.type,
