@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 from starlette.types import Send
@@ -54,8 +54,7 @@ class Context:
     """What an exception of the engine said: for the log, not for the caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One request to an operation, everything in it checked."""
 
     parts: Parts
@@ -76,13 +75,12 @@ class Call:
         return BOOKINGS_ANY in self.principal.scopes
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer, ready to be sent."""
 
     status: int
     body: bytes
-    headers: Sequence[tuple[bytes, bytes]] = field(default=())
+    headers: Sequence[tuple[bytes, bytes]] = ()
     content_type: bytes = JSON
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from engine.limits import CURRENCY_PATTERN, ID_PATTERN
 
 _UUID: Final = re.compile(r"(?i)\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
+_RUN_OF_BYTES: Final = re.compile(rb"\d(?:[ .-]?\d){12,}")
 _RUN: Final = re.compile(r"(?<!\d)\d(?:[ .\-\u2010-\u2015\u00a0]?\d){12,}(?!\d)", re.ASCII)
 
 # First digits (as a range of equally long prefixes) → the lengths that such numbers have.
@@ -101,6 +102,14 @@ def holds_card_number(text: str) -> bool:
 def without_card_numbers(text: str) -> str:
     """The text with every run of digits that holds a card number taken out."""
     return _RUN.sub(lambda run: "[card number]" if holds_card_number(run[0]) else run[0], text)
+
+
+def may_hold_card_number(text: bytes) -> bool:
+    """Whether a JSON text need be searched: most hold no run of digits that is long enough.
+
+    An escape may spell a digit, and other alphabets have digits too.
+    """
+    return b"\\" in text or not text.isascii() or _RUN_OF_BYTES.search(text) is not None
 
 
 def paths_of_card_numbers(value: Any) -> list[str]:

@@ -21,6 +21,7 @@ from api.call import Context, Reply, send_reply
 from api.card_numbers import holds_card_number, without_card_numbers
 from api.endpoint import CONTEXT, Disconnected
 from api.problems import CONTENT_TYPE, Fault, Problem, invalid, problem_of
+from api.shortcuts import NO_SHORTCUTS, Shortcuts
 from api.tracing import continue_trace
 from engine.errors import HoldfastError
 from engine.limits import MAX_FAULT_PATH_CHARS, MAX_HEADER_BYTES, SLOW_REQUEST_MS
@@ -50,11 +51,18 @@ def request_id_of(headers: dict[bytes, bytes]) -> str:
 
 
 class Gate:
-    """Wraps the application."""
+    """Wraps the application.
 
-    def __init__(self, app: ASGIApp, max_in_flight: int) -> None:
+    Args:
+        shortcuts: what is asked most, by its path: it need not be looked for among the routes.
+    """
+
+    def __init__(
+        self, app: ASGIApp, max_in_flight: int, shortcuts: Shortcuts = NO_SHORTCUTS
+    ) -> None:
         self._app = app
         self._max_in_flight = max_in_flight
+        self._shortcuts = shortcuts
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,10 +77,11 @@ class Gate:
         )
         scope[CONTEXT] = context
         self._in_flight += 1
-        metrics.IN_FLIGHT.inc()
+        metrics.enter()
         try:
             self._check(scope, headers)
-            await self._app(scope, receive, send)
+            endpoint = self._shortcuts.find(scope)
+            await (endpoint or self._app)(scope, receive, send)
         except Disconnected:
             context.status = 499
         except Exception as error:
@@ -82,7 +91,6 @@ class Gate:
             await self._answer_error(context, send, error)
         finally:
             self._in_flight -= 1
-            metrics.IN_FLIGHT.dec()
             _record(scope, context, time.perf_counter() - began)
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
@@ -94,7 +102,7 @@ class Gate:
                 retry_after_s=1,
             )
         pairs: list[tuple[bytes, bytes]] = scope["headers"]
-        if sum(len(name) + len(value) for name, value in pairs) > MAX_HEADER_BYTES:
+        if sum([len(name) + len(value) for name, value in pairs]) > MAX_HEADER_BYTES:
             raise invalid(
                 "The request's head is too large.",
                 [Fault("", f"headers over {MAX_HEADER_BYTES} bytes")],
@@ -145,7 +153,7 @@ def _record(scope: Scope, context: Context, seconds: float) -> None:
     """Count and log a request: its path's template and never the path, which may hold anything."""
     method = scope["method"] if scope["method"] in _METHODS else "other"
     route = context.operation.path if context.operation else "other"
-    metrics.count_request(method, route, context.status, context.code, seconds)
+    metrics.leave(method, route, context.status, context.code, seconds)
     level = _level(context.status, seconds)
     if not _switch.isEnabledFor(level):
         return

@@ -88,6 +88,8 @@ class Operation:
     raw_body_bytes: int = 0
     """Takes a body of at most so many bytes as it is: the handler checks its signature."""
     needs_key: bool = False
+    often: bool = False
+    """Whether its path is one of those that are asked most (`api.shortcuts`)."""
     sheds: bool = True
     """Whether it is refused when too many requests are in flight."""
     answers: Mapping[int, Answered]

@@ -116,6 +116,7 @@ OPERATIONS: Final = (
         name="getAvailability",
         method="GET",
         path="/v1/sales/{sale_id}/availability",
+        often=True,
         tag=TAG,
         summary="How many units of each item are left",
         about=(

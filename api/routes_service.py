@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from api.call import Call, Reply, json_reply
@@ -31,7 +30,7 @@ async def get_metrics(call: Call) -> Reply:
     """Prometheus text."""
     if call.parts.settings.metrics_port is not None:
         raise Problem("not_found", "Metrics are served on another port.")
-    text, content_type = await asyncio.to_thread(metrics_text)
+    text, content_type = await metrics_text()
     return Reply(200, text, content_type=content_type)
 
 

@@ -27,6 +27,8 @@ HASH_FUNCTION: Final = "crc32"
 
 _BOOKING_ID: Final = re.compile(BOOKING_ID_PATTERN.removesuffix("$") + r"\Z")
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS: Final = tuple(high + low for high in _CROCKFORD for low in _CROCKFORD)
+"""Two digits for each ten bits: half the steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,5 +264,5 @@ class Keys:
 def new_booking_id(partition: int) -> str:
     """A fresh id: the partition in three hex digits, then a ULID (time-ordered, 80 random bits)."""
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    ulid = "".join([_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5)])
+    ulid = "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
     return f"{partition:03x}{ulid}"

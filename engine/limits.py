@@ -74,11 +74,14 @@ MAX_QUERY_BYTES: Final = 4 * 1024
 MAX_FAULTS_SHOWN: Final = 100
 MAX_FAULT_PATH_CHARS: Final = 200
 BODY_TIMEOUT_MS: Final = 15_000
+METRICS_DELAY_MS: Final = 100
+"""How late a count may be in the numbers of another process."""
 SLOW_REQUEST_MS: Final = 1_000
 """A request that took so long is worth a line in the log."""
 OWN_WRITES_TIMEOUT_MS: Final = 1_000
 """How long a history waits until PostgreSQL has what its reader did just before."""
 MAX_TOKENS_REMEMBERED: Final = 32_768
+MAX_TOKEN_HEADS_REMEMBERED: Final = 256
 MAX_SALES_REMEMBERED: Final = 1_000
 """Sales whose last availability a process keeps."""
 JWKS_AGE_MS: Final = 5 * 60 * 1000

@@ -11,6 +11,8 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from engine.errors import Fenced, SettingsError, Unavailable
 from holdfast import cli, dev_auth
@@ -223,10 +225,12 @@ def test_a_bad_setting_of_the_embedded_servers_is_refused_by_name(
         load_embedded_settings()
 
 
-def decode(token: str, directory: Path, audience: str = dev_auth.AUDIENCE) -> dict[str, Any]:
+def decode(
+    token: str, directory: Path, audience: str = dev_auth.AUDIENCE, *, algorithm: str = "RS256"
+) -> dict[str, Any]:
     jwks = json.loads((directory / dev_auth.JWKS_FILE).read_text())
     key = jwt.PyJWKSet.from_dict(jwks)[jwt.get_unverified_header(token)["kid"]]
-    claims: dict[str, Any] = jwt.decode(token, key, ["EdDSA"], audience=audience)
+    claims: dict[str, Any] = jwt.decode(token, key, [algorithm], audience=audience)
     return claims
 
 
@@ -249,6 +253,20 @@ def test_tokens_verify_against_the_public_key_file(
     assert {claims["scope"] for claims in several} == {"bookings admin"}
     assert {claims["exp"] - claims["iat"] for claims in several} == {5}
     assert (tmp_path / dev_auth.KEY_FILE).stat().st_mode & 0o077 == 0
+
+
+def test_a_directory_whose_key_is_for_another_algorithm_keeps_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (tmp_path / dev_auth.KEY_FILE).write_bytes(pem)
+    dev_auth.keep_key(tmp_path)
+    assert cli.main(["token", "--data", str(tmp_path), "--sub", "ann"]) == 0
+    assert decode(capsys.readouterr().out.strip(), tmp_path, algorithm="EdDSA")["sub"] == "ann"
 
 
 def test_tokens_say_what_the_systems_settings_say(
