@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis.exceptions import OutOfMemoryError, ResponseError
 
@@ -42,8 +42,7 @@ JOURNAL_AHEAD: Final = "equal or smaller than the target stream top item"
 """XADD's refusal of a sequence that the journal already has: meta is older than its journal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a script answered, and how many times it was sent.
 
     `sequence` is that of the partition's last entry when the script ran.
@@ -106,7 +105,7 @@ class Caller:
         script = load_script(name)
         attempt = 0
         refreshed = False
-        give_up = asyncio.get_running_loop().time() + CALL_TIMEOUT_MS / 1000
+        give_up = time.monotonic() + CALL_TIMEOUT_MS / 1000
         while True:
             attempt += 1
             try:
@@ -115,7 +114,7 @@ class Caller:
                 reply = self._read(script, partition, carried.generation, raw, attempt)
             except (Unavailable, ResponseError) as error:
                 unknown = _judge(error, partition)
-                late = asyncio.get_running_loop().time() >= give_up
+                late = time.monotonic() >= give_up
                 if late or attempt >= MAX_CALL_ATTEMPTS:
                     if unknown is error:
                         raise
@@ -161,19 +160,19 @@ class Caller:
                     raise unknown from error
                 await _pause(attempt)
             else:
-                word = _word(script, raw)
-                if word == Outcome.FENCED:
+                outcome = _outcome(script, raw)
+                if outcome is Outcome.FENCED:
                     raise Fenced(partition, raw[2].decode())
-                return Reply(Outcome(word), raw[1], raw[2:], attempt)
+                return Reply(outcome, raw[1], raw[2:], attempt)
 
     def _read(
         self, script: Script, partition: int, generation: int, raw: Any, attempts: int
     ) -> Reply:
-        word = _word(script, raw)
-        if word == Outcome.FENCED:
+        outcome = _outcome(script, raw)
+        if outcome is Outcome.FENCED:
             raise Fenced(partition, raw[2].decode())
         self._partitions.saw(partition, generation, raw[1])
-        return Reply(Outcome(word), raw[1], raw[2:], attempts)
+        return Reply(outcome, raw[1], raw[2:], attempts)
 
     async def _close(self, partition: int) -> None:
         """Fence a partition for everybody: this process has proof that Redis lost entries.
@@ -197,12 +196,13 @@ async def _pause(attempt: int) -> None:
     await asyncio.sleep(jitter * 0.02 * 4 ** (attempt - 1))
 
 
-def _word(script: Script, raw: Any) -> str:
+def _outcome(script: Script, raw: Any) -> Outcome:
     """The outcome that a script answered; its header must name it."""
-    word: str = raw[0].decode()
-    if word not in script.outcomes:
+    outcome = script.words.get(raw[0])
+    if outcome is None:
+        word = raw[0].decode()
         raise ScriptError(f"lua/{script.name}.lua answered {word}, unnamed in its header")
-    return word
+    return outcome
 
 
 def _judge(error: Exception, partition: int) -> Exception:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -20,6 +21,7 @@ from engine.errors import ScriptError
 from engine.keys import FAMILY, lua_source
 from engine.outcomes import Outcome
 
+_OUTCOMES: Final = frozenset(Outcome)
 _HEADER_FIELDS: Final = ("keys", "derives", "args", "outcomes", "entries")
 _INCLUDE: Final = re.compile(r"^-- @include (\S+)\n", re.MULTILINE)
 _FIELD: Final = re.compile(r"^-- (\w+): +(.*)$")
@@ -39,6 +41,8 @@ class Script:
     derives: tuple[str, ...]
     args: tuple[str, ...]
     outcomes: frozenset[str]
+    words: Mapping[bytes, Outcome]
+    """The same, as the server answers them."""
     entries: tuple[str, ...]
     flags: frozenset[str]
 
@@ -108,6 +112,7 @@ def load_script(name: str) -> Script:
         derives=tuple(fields["derives"]),
         args=tuple(fields["args"]),
         outcomes=frozenset(fields["outcomes"]),
+        words={word.encode(): Outcome(word) for word in fields["outcomes"] if word in _OUTCOMES},
         entries=tuple(fields["entries"]),
         flags=frozenset(re.findall(r"[\w-]+", source.split("\n", 1)[0].partition("flags=")[2])),
     )
