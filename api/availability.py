@@ -6,9 +6,11 @@ A thousand buyers who look at one sale cost Redis twenty reads a second, not a t
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 import orjson
 
@@ -17,6 +19,24 @@ from engine.limits import MAX_SALES_REMEMBERED
 from engine.types import Availability
 
 Read = Callable[[str], Awaitable[Availability | None]]
+
+
+@lru_cache(maxsize=MAX_SALES_REMEMBERED)
+def etag_of(body: bytes) -> bytes:
+    """The ETag of an answer: weak, because it is of the levels and not of the instant.
+
+    An answer is one object for all who share it, and Python keeps the hash of it.
+    """
+    levels = body[body.index(b'"items":') :]
+    return b'W/"%s"' % hashlib.blake2b(levels, digest_size=9).hexdigest().encode()
+
+
+def is_current(etag: bytes, if_none_match: bytes) -> bool:
+    """Whether a caller has what it asks for, by the weak comparison of RFC 9110."""
+    if if_none_match == etag:
+        return True
+    tags = [tag.strip().removeprefix(b"W/") for tag in if_none_match.split(b",")]
+    return b"*" in tags or etag.removeprefix(b"W/") in tags
 
 
 class _SaleReads:

@@ -19,8 +19,15 @@ BOOKINGS: Final = "bookings"
 BOOKINGS_ANY: Final = "bookings:any"
 ADMIN: Final = "admin"
 
+NO_STORE: Final = b"no-store"
+REVALIDATE: Final = b"no-cache"
+"""May be kept, and must be asked for again each time, with its ETag."""
+NOT_MODIFIED: Final = 304
+
+_WITHOUT_BODY: Final = frozenset({NO_CONTENT, NOT_MODIFIED})
+"""Answers that can have none, and of which not even the length is told (RFC 9110, 8.6)."""
+
 _ALWAYS: Final = (
-    (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
@@ -82,6 +89,7 @@ class Reply(NamedTuple):
     body: bytes
     headers: Sequence[tuple[bytes, bytes]] = ()
     content_type: bytes = JSON
+    cache_control: bytes = NO_STORE
 
 
 def json_reply(status: int, shown: object, headers: Sequence[tuple[bytes, bytes]] = ()) -> Reply:
@@ -92,17 +100,15 @@ def json_reply(status: int, shown: object, headers: Sequence[tuple[bytes, bytes]
 async def send_reply(context: Context, send: Send, reply: Reply) -> None:
     """Send an answer with the headers that every answer carries."""
     context.status = reply.status
-    content = [
-        (b"content-type", reply.content_type),
-        (b"content-length", b"%d" % len(reply.body)),
-    ]
     headers = [
-        # Of an answer that can have no body, not even the length is told (RFC 9110, 8.6).
-        *(content if reply.status != NO_CONTENT else ()),
         (b"x-request-id", context.request_id.encode()),
         (b"traceparent", context.trace.encode()),
+        (b"cache-control", reply.cache_control),
         *_ALWAYS,
         *reply.headers,
     ]
+    if reply.status not in _WITHOUT_BODY:
+        headers.append((b"content-type", reply.content_type))
+        headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

@@ -10,6 +10,7 @@ import logging
 import re
 import time
 import traceback
+from collections.abc import Callable
 from os import urandom
 from typing import Final
 
@@ -24,7 +25,12 @@ from api.problems import CONTENT_TYPE, Fault, Problem, invalid, problem_of
 from api.shortcuts import NO_SHORTCUTS, Shortcuts
 from api.tracing import continue_trace
 from engine.errors import HoldfastError
-from engine.limits import MAX_FAULT_PATH_CHARS, MAX_HEADER_BYTES, SLOW_REQUEST_MS
+from engine.limits import (
+    MAX_FAULT_PATH_CHARS,
+    MAX_HEADER_BYTES,
+    MAX_REQUEST_LINES_PER_S,
+    SLOW_REQUEST_MS,
+)
 
 _SINGLE: Final = frozenset({b"authorization", b"content-type", b"content-length", b"traceparent"})
 _ALWAYS_SERVED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -34,6 +40,12 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
 
 _ORDINARY_REFUSALS: Final = frozenset({404, 409, 429, 499})
+
+_SHED: Final = Problem(
+    "overloaded",
+    "Too many requests are in flight here; nothing was tried.",
+    retry_after_s=1,
+)
 
 _switch = logging.getLogger("holdfast.request")
 _log = structlog.stdlib.get_logger("holdfast.request")
@@ -79,7 +91,10 @@ class Gate:
         self._in_flight += 1
         metrics.enter()
         try:
-            self._check(scope, headers)
+            if self._in_flight > self._max_in_flight and scope["path"] not in _ALWAYS_SERVED:
+                await _answer_problem(context, send, _SHED)
+                return
+            _check(scope, headers)
             endpoint = self._shortcuts.find(scope)
             await (endpoint or self._app)(scope, receive, send)
         except Disconnected:
@@ -92,28 +107,6 @@ class Gate:
         finally:
             self._in_flight -= 1
             _record(scope, context, time.perf_counter() - began)
-
-    def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
-        """Shed or refuse before anything is parsed."""
-        if self._in_flight > self._max_in_flight and scope["path"] not in _ALWAYS_SERVED:
-            raise Problem(
-                "overloaded",
-                "Too many requests are in flight here; nothing was tried.",
-                retry_after_s=1,
-            )
-        pairs: list[tuple[bytes, bytes]] = scope["headers"]
-        if sum([len(name) + len(value) for name, value in pairs]) > MAX_HEADER_BYTES:
-            raise invalid(
-                "The request's head is too large.",
-                [Fault("", f"headers over {MAX_HEADER_BYTES} bytes")],
-            )
-        if len(headers) < len(pairs):
-            names = [name for name, _ in pairs]
-            if twice := sorted(name for name in _SINGLE if names.count(name) > 1):
-                raise invalid(
-                    "A header comes more than once.",
-                    [Fault(name.decode().title(), "given more than once") for name in twice],
-                )
 
     async def _answer_error(self, context: Context, send: Send, error: Exception) -> None:
         problem = problem_of(error)
@@ -130,10 +123,32 @@ class Gate:
             problem = Problem("internal_error", "The fault is ours and has been noted.")
         elif isinstance(error, HoldfastError):
             context.cause = without_card_numbers(str(error)[:MAX_FAULT_PATH_CHARS])
-        context.code = problem.code
-        body = problem.body(context.request_id)
-        reply = Reply(problem.status, body, problem.headers, CONTENT_TYPE)
-        await send_reply(context, send, reply)
+        await _answer_problem(context, send, problem)
+
+
+def _check(scope: Scope, headers: dict[bytes, bytes]) -> None:
+    """Refuse before anything is parsed."""
+    pairs: list[tuple[bytes, bytes]] = scope["headers"]
+    size = sum(map(len, headers)) + sum(map(len, headers.values()))
+    if len(headers) < len(pairs):
+        size = sum([len(name) + len(value) for name, value in pairs])
+        names = [name for name, _ in pairs]
+        if twice := sorted(name for name in _SINGLE if names.count(name) > 1):
+            raise invalid(
+                "A header comes more than once.",
+                [Fault(name.decode().title(), "given more than once") for name in twice],
+            )
+    if size > MAX_HEADER_BYTES:
+        raise invalid(
+            "The request's head is too large.",
+            [Fault("", f"headers over {MAX_HEADER_BYTES} bytes")],
+        )
+
+
+async def _answer_problem(context: Context, send: Send, problem: Problem) -> None:
+    context.code = problem.code
+    body = problem.body(context.request_id)
+    await send_reply(context, send, Reply(problem.status, body, problem.headers, CONTENT_TYPE))
 
 
 def _level(status: int, seconds: float) -> int:
@@ -149,13 +164,40 @@ def _level(status: int, seconds: float) -> int:
     return logging.DEBUG
 
 
+class _Lines:
+    """How many lines a second are written about requests.
+
+    In a rush thousands a second are slow, or shed: a line for each would slow down or shed as many
+    more. What is left out is in the metrics, and how many lines that were is written.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._second = 0
+        self._written = 0
+
+    def may_write(self) -> bool:
+        """Whether one more may be written."""
+        second = int(self._clock())
+        if second != self._second:
+            left_out = self._written - MAX_REQUEST_LINES_PER_S
+            self._second, self._written = second, 0
+            if left_out > 0:
+                _log.warning("request_lines_left_out", lines=left_out)
+        self._written += 1
+        return self._written <= MAX_REQUEST_LINES_PER_S
+
+
+_lines: Final = _Lines()
+
+
 def _record(scope: Scope, context: Context, seconds: float) -> None:
     """Count and log a request: its path's template and never the path, which may hold anything."""
     method = scope["method"] if scope["method"] in _METHODS else "other"
     route = context.operation.path if context.operation else "other"
     metrics.leave(method, route, context.status, context.code, seconds)
     level = _level(context.status, seconds)
-    if not _switch.isEnabledFor(level):
+    if not _switch.isEnabledFor(level) or (level > logging.DEBUG and not _lines.may_write()):
         return
     _log.log(
         level,

@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter
 
+from api.call import NOT_MODIFIED
 from api.operations import Answered, Operation
 from api.problems import KINDS
 from api.shapes import ProblemShown
@@ -163,6 +164,16 @@ def _parameters(operation: Operation, shapes: _Shapes) -> list[Json]:
                 "required": True,
                 "description": "A fresh UUID version 4 for each request; the same on a retry.",
                 "schema": {"type": "string", "format": "uuid"},
+            }
+        )
+    if NOT_MODIFIED in operation.answers:
+        found.append(
+            {
+                "name": "If-None-Match",
+                "in": "header",
+                "required": False,
+                "description": "The `ETag` of the answer that the caller has.",
+                "schema": {"type": "string"},
             }
         )
     for name, field in shapes.fields(operation.query).items():

@@ -62,6 +62,7 @@ class Answered:
 
     about: str
     shape: Any
+    """None for an answer without a body."""
     headers: Mapping[str, str] | None = None
     content_type: str = "application/json"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from api.answers import show_sale, show_stock_history
-from api.call import Call, Reply, json_reply
+from api.availability import etag_of, is_current
+from api.call import NOT_MODIFIED, REVALIDATE, Call, Reply, json_reply
 from api.metrics import count_outcome
 from api.operations import (
     ADMINS,
@@ -89,7 +90,12 @@ async def get_availability(call: Call) -> Reply:
     body = await call.parts.availability.get(call.path["sale_id"], fresh=query.fresh == "1")
     if body is None:
         raise refusal(Outcome.UNKNOWN_SALE)
-    return Reply(200, body)
+    etag = etag_of(body)
+    headers = ((b"etag", etag),)
+    wanted = call.headers.get(b"if-none-match")
+    if wanted is not None and is_current(etag, wanted):
+        return Reply(NOT_MODIFIED, b"", headers, cache_control=REVALIDATE)
+    return Reply(200, body, headers, cache_control=REVALIDATE)
 
 
 async def get_item_history(call: Call) -> Reply:
@@ -129,7 +135,18 @@ OPERATIONS: Final = (
         open_where=lambda settings: settings.availability_public,
         path_ids={"sale_id": SALE},
         query=AvailabilityQuery,
-        answers={200: Answered(about="The levels of all items.", shape=AvailabilityShown)},
+        answers={
+            200: Answered(
+                about="The levels of all items.",
+                shape=AvailabilityShown,
+                headers={"ETag": "Of the levels, whenever they were read."},
+            ),
+            304: Answered(
+                about="The levels are those of the `If-None-Match` that was sent.",
+                shape=None,
+                headers={"ETag": "Of the levels, whenever they were read."},
+            ),
+        },
         codes=frozenset({"unavailable", "fenced"}),
     ),
     Operation(

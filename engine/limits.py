@@ -74,6 +74,7 @@ MAX_QUERY_BYTES: Final = 4 * 1024
 MAX_FAULTS_SHOWN: Final = 100
 MAX_FAULT_PATH_CHARS: Final = 200
 BODY_TIMEOUT_MS: Final = 15_000
+MAX_REQUEST_LINES_PER_S: Final = 100
 METRICS_DELAY_MS: Final = 100
 """How late a count may be in the numbers of another process."""
 SLOW_REQUEST_MS: Final = 1_000
@@ -150,7 +151,7 @@ EVENTS_IDLE_MAX_MS: Final = 250
 
 # Workers.
 GC_THRESHOLD: Final = 50_000
-"""Allocations between two looks of the garbage collector, in a worker."""
+"""Allocations between two looks of the garbage collector, in a worker and in the API."""
 TICK_S: Final = 2
 """How often arq's cron puts each loop into its queue."""
 SLICE_MS: Final = 3_000

@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     rate_limit: Annotated[RateLimit | None, NoDecode, BeforeValidator(parse_rate)] = RateLimit(
         interval_us=50_000, burst=40
     )
-    max_in_flight: int = Field(2_000, ge=1, le=100_000)
+    max_in_flight: int = Field(12_000, ge=1, le=100_000)
     """Requests that one API process works on at once; more are shed."""
     max_backlog_entries: int = Field(limits.MAX_BACKLOG_ENTRIES, ge=1, le=100_000_000)
     """Entries of one partition that PostgreSQL may lack before new holds are shed."""

@@ -132,6 +132,21 @@ async def test_availability_is_open_and_always_adds_up(api: Api) -> None:
     assert (absent.status_code, absent.json()["code"]) == (404, "unknown_sale")
 
 
+async def test_availability_that_the_caller_has_is_not_sent_again(api: Api) -> None:
+    await api.put_sale()
+    path = "/v1/sales/gig/availability?fresh=1"
+    first = await api.get(path, sub=None)
+    assert first.headers["cache-control"] == "no-cache"
+    headers = {"If-None-Match": first.headers["etag"]}
+    again = await api.get(path, sub=None, headers=headers)
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    await api.hold()
+    changed = await api.get(path, sub=None, headers=headers)
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != first.headers["etag"]
+
+
 async def test_availability_is_shared_for_its_age_and_fresh_is_fresh(
     redis_url: str, database_url: str, tmp_path: Path
 ) -> None:

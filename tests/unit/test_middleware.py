@@ -13,10 +13,12 @@ import pytest
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api import middleware
 from api.call import Reply, send_reply
 from api.endpoint import CONTEXT, Disconnected
 from api.middleware import Gate, _level
 from engine.errors import Unavailable
+from engine.limits import MAX_REQUEST_LINES_PER_S
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SPAN_ID = "b7ad6b7169203331"
@@ -212,3 +214,21 @@ async def test_a_line_is_logged_for_each_request_without_its_path(
     assert (line["event"], line["status"], line["request_id"]) == ("request", 200, "r-2")
     assert (line["method"], line["route"]) == ("GET", "other")
     assert "/x" not in orjson.dumps(line).decode()
+
+
+async def test_of_many_lines_a_second_most_are_left_out_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def away(scope: Scope, receive: Receive, send: Send) -> None:
+        raise Unavailable("Redis is away")
+
+    now_s = 7.0
+    monkeypatch.setattr(middleware, "_lines", middleware._Lines(lambda: now_s))
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(MAX_REQUEST_LINES_PER_S + 5):
+            await ask(None, away)
+        assert len(lines) == MAX_REQUEST_LINES_PER_S
+        now_s = 8.0
+        await ask(None, away)
+    assert lines[-2] == {"event": "request_lines_left_out", "lines": 5, "log_level": "warning"}
+    assert lines[-1]["event"] == "request"

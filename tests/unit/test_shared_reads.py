@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from api import availability
-from api.availability import SharedReads
+from api.availability import SharedReads, etag_of, is_current
 from engine.errors import Unavailable
 from engine.types import Availability
 
@@ -121,3 +121,26 @@ async def test_sales_that_are_none_are_not_remembered_and_others_are_bounded(
     for number in range(50):
         assert await reads.get(f"gig-{number}", fresh=False)
     assert len(reads._sales) <= 10
+
+
+def test_an_etag_is_of_the_levels_and_not_of_the_instant() -> None:
+    first = b'{"sale_id":"gig","as_of":"A","items":[{"available":1}]}'
+    later = b'{"sale_id":"gig","as_of":"B","items":[{"available":1}]}'
+    other = b'{"sale_id":"gig","as_of":"B","items":[{"available":0}]}'
+    assert etag_of(first) == etag_of(later) != etag_of(other)
+
+
+@pytest.mark.parametrize(
+    ("sent", "current"),
+    [
+        (b'W/"a"', True),
+        (b'"a"', True),
+        (b'"b", W/"a"', True),
+        (b"*", True),
+        (b'W/"b"', False),
+        (b"a", False),
+        (b"", False),
+    ],
+)
+def test_a_caller_has_what_it_asks_for_by_the_weak_comparison(sent: bytes, current: bool) -> None:
+    assert is_current(b'W/"a"', sent) is current
