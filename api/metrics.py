@@ -54,7 +54,8 @@ class _Pending:
 
     With several processes each of those is a lock and a write to a mapped file: six of them for a
     request, a tenth of what a hold costs. Here a count is an addition in a dict; the sums go over
-    `METRICS_DELAY_MS` later, and before this process answers /metrics.
+    `METRICS_DELAY_MS` later, as soon as no request is in flight, and before this process answers
+    /metrics.
     """
 
     def __init__(self) -> None:
@@ -73,7 +74,9 @@ class _Pending:
             found = self.seconds[route] = [0] * (len(BUCKETS_S) + 1), [0.0]
         found[0][bisect_left(BUCKETS_S, seconds)] += 1
         found[1][0] += seconds
-        if self._timer is None:
+        if not self.in_flight:
+            self.flush()
+        elif self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(METRICS_DELAY_MS / 1000, self.flush)
 
