@@ -36,8 +36,8 @@ from api.openapi import openapi
 from api.operations import Operation
 from api.parts import Parts
 from api.problems import Problem
-from engine.crypto import Vault
 from api.shortcuts import Shortcuts
+from engine.crypto import Vault
 from engine.engine import Engine
 from engine.errors import SettingsError, Unavailable
 from engine.limits import TEND_INTERVAL_MS
