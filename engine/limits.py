@@ -143,6 +143,11 @@ OLD_SECRET_S: Final = 86_400
 WEBHOOK_TIMEOUT_MS: Final = 15_000
 MAX_EXCERPT_CHARS: Final = 500
 """Of a subscriber's answer, kept in the log."""
+MAX_REFUSED_ATTEMPTS: Final = 12
+"""Times that a notice is tried which its server refuses for good; servers err."""
+MAX_SMS_CHARS: Final = 640
+SMTP_TIMEOUT_MS: Final = 15_000
+SALE_NAMES_FRESH_MS: Final = 60_000
 WEBHOOK_DISABLE_AFTER_MS: Final = 5 * 86_400 * 1000
 ENDPOINTS_FRESH_MS: Final = 1_000
 TIDY_INTERVAL_MS: Final = 5_000

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from email.utils import parseaddr
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -45,6 +46,13 @@ def _database_url(url: str) -> str:
     if not url.startswith(("postgresql://", "postgres://")):
         raise ValueError("must start with postgresql://")
     return url
+
+
+def _address(text: str) -> str:
+    address = parseaddr(text)[1]
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or not text.isprintable():
+        raise ValueError("must be an e-mail address, with or without a name")
+    return text
 
 
 def parse_rate(text: Any) -> RateLimit | None:
@@ -131,6 +139,14 @@ class Settings(BaseSettings):
     """How long an endpoint may fail until it is sent nothing more."""
     webhook_allow_private: bool = False
     """Whether webhooks may go to addresses that are not of the public internet."""
+    smtp_url: str | None = None
+    """Where notices leave as e-mail: `smtp://`, `smtp+starttls://`, `smtps://`; None sends none."""
+    sms_url: str | None = None
+    """Where notices leave as text messages: `twilio://…`; None sends none."""
+    mail_from: Annotated[str, AfterValidator(_address)] = "Bookings <bookings@localhost>"
+    """Who e-mail is from; its domain is that of Message-ID and List-Id."""
+    templates_dir: Path | None = None
+    """Templates of notices that come before the built-in ones."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 

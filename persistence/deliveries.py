@@ -81,6 +81,14 @@ class Waiting:
     oldest_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class SaleNames:
+    """How a sale and its items are called; `sale` empty where PostgreSQL lacks it."""
+
+    sale: str
+    items: Mapping[str, str]
+
+
 class Deliveries:
     """Deliveries over a pool. All raise `Unavailable` where PostgreSQL is away."""
 
@@ -161,6 +169,13 @@ class Deliveries:
             detail = f"the endpoint was disabled: {reason}"
             await taken.execute(query("park_waiting"), endpoint_id, detail)
             return True
+
+    async def sale_names(self, sale_id: str) -> SaleNames:
+        """How a sale and its items are called."""
+        async with connection(self._pool) as taken:
+            rows = await taken.fetch(query("sale_names"), sale_id)
+        items = {row["item_id"]: row["item_name"] for row in rows if row["item_name"]}
+        return SaleNames(rows[0]["sale_name"] if rows else "", items)
 
     async def prune(self) -> int:
         """Delete some of what ended long ago; answers how many."""

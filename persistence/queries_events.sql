@@ -219,6 +219,16 @@ WHERE delivery_id = any(
     )
 );
 
+-- sale_names --
+-- Read how a sale and its items are called.
+SELECT
+    sales.name AS sale_name,
+    items.item_id,
+    items.name AS item_name
+FROM sales
+LEFT JOIN items ON sales.sale_id = items.sale_id
+WHERE sales.sale_id = $1;
+
 -- waiting_deliveries --
 -- Count what waits by place, with the age of the oldest in seconds; what is parked, too.
 SELECT

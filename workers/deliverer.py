@@ -20,6 +20,7 @@ from engine.limits import (
     EVENTS_IDLE_MAX_MS,
     EVENTS_IDLE_MIN_MS,
     MAX_EXCERPT_CHARS,
+    MAX_REFUSED_ATTEMPTS,
     WEBHOOK_TIMEOUT_MS,
 )
 from engine.tasks import end_tasks
@@ -186,6 +187,8 @@ class Deliverer:
             case Verdict.ARRIVED:
                 state = State.DELIVERED
             case Verdict.POISONED | Verdict.GONE:
+                state = State.PARKED
+            case Verdict.REFUSED if delivery.attempts >= MAX_REFUSED_ATTEMPTS:
                 state = State.PARKED
             case _ if delivery.tried_s >= self._patience.give_up_s:
                 state = State.PARKED

@@ -18,6 +18,8 @@ class Verdict(StrEnum):
     ARRIVED = "arrived"
     FAILED = "failed"
     """To be tried again."""
+    REFUSED = "refused"
+    """This one, for good, and no other: tried a few times more, since servers err."""
     POISONED = "poisoned"
     """No other try would help."""
     GONE = "gone"
@@ -49,11 +51,15 @@ class Poison(Exception):
     """An event cannot be said: no other try would help."""
 
 
-def said(event: Outgoing, source: str) -> tuple[CloudEvent, Entry]:
-    """What an event says, and the entry that tells it. Raises `Poison`."""
+def readable(event: Outgoing) -> Entry:
+    """The entry that tells what an event says. Raises `Poison`."""
     try:
-        entry = event.entry()
-        told = cloud_event(event.event_id, event.type, event.subject_sequence, entry, source)
+        return event.entry()
     except (ValueError, KeyError, TypeError, AttributeError, UnknownEntry) as fault:
         raise Poison(f"{type(fault).__name__}: {fault}") from fault
-    return told, entry
+
+
+def said(event: Outgoing, source: str) -> tuple[CloudEvent, Entry]:
+    """What an event says, and the entry that tells it. Raises `Poison`."""
+    entry = readable(event)
+    return cloud_event(event.event_id, event.type, event.subject_sequence, entry, source), entry
