@@ -40,7 +40,7 @@ BOOKING_TYPES: Final = frozenset(
     }
 )
 SALE_TYPES: Final = frozenset({"sale_put", "stock_adjusted"})
-MARK_TYPES: Final = frozenset({"rebuilt"})
+MARK_TYPES: Final = frozenset({"rebuilt", "snapshot"})
 """Entries that change nothing and tell where the books stand."""
 
 

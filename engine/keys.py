@@ -95,8 +95,8 @@ FAMILIES: Final = (
         ("sale_id",),
         "hash",
         "definition (JSON), opens_ms, closes_ms, hold_ms, max_units_per_customer, currency, "
-        "version, created_ms, updated_ms, operation, outcome",
-        "put_sale",
+        "version, created_ms, updated_ms, operation, outcome, snapshot (the levels at its last)",
+        "put_sale, snapshot",
         "as long as the sale",
     ),
     Family(

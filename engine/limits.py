@@ -173,6 +173,10 @@ DRAIN_GATHER_MS: Final = 20
 DRAIN_IDLE_MIN_MS: Final = 5
 DRAIN_IDLE_MAX_MS: Final = 40
 EVICTION_INTERVAL_MS: Final = 1_000
+SNAPSHOT_INTERVAL_MS: Final = 30_000
+"""A sale that changes gets a snapshot so often, and not more often."""
+SNAPSHOT_PAUSE_MS: Final = 1_000
+MAX_SNAPSHOTS_PER_PIECE: Final = 16
 OBSERVE_INTERVAL_MS: Final = 1_000
 SHED_TTL_MS: Final = 5_000
 """How long a worker's word holds that new holds are to be shed."""

@@ -114,6 +114,15 @@ class Sales:
             ),
         )
 
+    async def snapshot(self, sale_id: str) -> Outcome:
+        """Write the levels of the whole sale into the journal, unless its last snapshot has them.
+
+        Outcomes: `done`, `unchanged`, `unknown_sale`.
+        """
+        partition = self._keys.partition_of_sale(sale_id)
+        reply = await self._caller.run("snapshot", partition, sale_id)
+        return reply.outcome
+
     async def list(self, after: str = "", limit: int = limits.DEFAULT_PAGE_ROWS) -> list[Sale]:
         """Sales whose id comes after `after`, in order of id, at most `limit`."""
         replies = await asyncio.gather(

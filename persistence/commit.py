@@ -8,11 +8,10 @@ from typing import Final
 import asyncpg
 import structlog
 
-from engine.journal import unpack_levels
-from engine.types import Levels
 from persistence import metrics
+from persistence.levels import Disagreeing, disagreeing_levels
 from persistence.pool import Connection, Pool, connection
-from persistence.projections import Batch, ItemKey, plan
+from persistence.projections import Batch, plan
 from persistence.queries import query
 from persistence.rows import QUARANTINE, look_up, write_rows
 from persistence.steps import REFUSED, Position, Step, advance
@@ -99,42 +98,13 @@ async def _transact(
 
 async def _write(
     taken: Connection, batch: Batch, contacts: Mapping[str, bytes]
-) -> dict[ItemKey, tuple[Levels, Levels]]:
-    """Write a batch; answers the items whose levels are not what the journal says: both."""
-    differing = {}
-    for row in await write_rows(taken, batch, contacts):
-        sale_id, *levels = row
-        is_now, should_be = Levels(*levels), batch.levels[sale_id, levels[0]]
-        if is_now != should_be:
-            differing[sale_id, is_now.item_id] = (is_now, should_be)
-    if differing:
-        differing = await _without_quarantine(taken, differing)
-    return differing
+) -> list[Disagreeing]:
+    """Write a batch; answers where its levels are not what the journal says."""
+    levels = await write_rows(taken, batch, contacts)
+    return await disagreeing_levels(taken, batch, levels)
 
 
-async def _without_quarantine(
-    taken: Connection, differing: dict[ItemKey, tuple[Levels, Levels]]
-) -> dict[ItemKey, tuple[Levels, Levels]]:
-    """Leave out the items that differ by just what lies in quarantine."""
-    lacking: dict[ItemKey, list[int]] = {}
-    sales = list({sale_id for sale_id, _ in differing})
-    for row in await taken.fetch(query("quarantined_deltas"), sales):
-        for delta in unpack_levels(row["deltas"]):
-            sums = lacking.setdefault((row["sale_id"], delta.item_id), [0, 0, 0])
-            for at, units in enumerate((delta.available, delta.held, delta.sold)):
-                sums[at] += units
-    left = {}
-    for key, (is_now, should_be) in differing.items():
-        available, held, sold = lacking.get(key, (0, 0, 0))
-        healed = Levels(
-            is_now.item_id, is_now.available + available, is_now.held + held, is_now.sold + sold
-        )
-        if healed != should_be:
-            left[key] = (is_now, should_be)
-    return left
-
-
-def _tell(partition: int, batch: Batch, disagreeing: dict[ItemKey, tuple[Levels, Levels]]) -> None:
+def _tell(partition: int, batch: Batch, disagreeing: Sequence[Disagreeing]) -> None:
     metrics.ENTRIES.inc(len(batch.journal))
     for row in batch.quarantine:
         entry = dict(zip(QUARANTINE, row, strict=True))
@@ -147,13 +117,14 @@ def _tell(partition: int, batch: Batch, disagreeing: dict[ItemKey, tuple[Levels,
             detail=entry["detail"],
             booking_id=entry["booking_id"],
         )
-    for (sale_id, item_id), (is_now, should_be) in disagreeing.items():
+    for one in disagreeing:
         metrics.LEVEL_MISMATCHES.inc()
         _log.error(
             "levels_disagree",
             partition=partition,
-            sale_id=sale_id,
-            item_id=item_id,
-            postgres=(is_now.available, is_now.held, is_now.sold),
-            journal=(should_be.available, should_be.held, should_be.sold),
+            sequence=one.sequence,
+            sale_id=one.sale_id,
+            item_id=one.item_id,
+            postgres=one.is_now,
+            journal=one.should_be,
         )

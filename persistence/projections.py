@@ -21,6 +21,16 @@ ItemKey = tuple[str, str]
 """Sale and item."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The levels that an entry tells of a whole sale, and the deltas of the batch until then."""
+
+    sequence: int
+    sale_id: str
+    levels: tuple[Levels, ...]
+    deltas_so_far: Mapping[str, tuple[int, int, int]]
+
+
 @dataclass(slots=True)
 class Batch:
     """Rows by table, columns in the order of the statements that take them."""
@@ -41,6 +51,7 @@ class Batch:
     levels: dict[ItemKey, Levels] = field(default_factory=dict)
     """What the last entry of each item says that its levels are; for comparison only."""
     history: list[Row] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
     outbox: list[Row] = field(default_factory=list)
     """Public events, of the entries that are applied and of no others."""
 
@@ -113,7 +124,8 @@ def plan(
             _add_events(batch, partition, generation, entry, entry.sale_id, before_it)
             _add_sale(batch, partition, entry, definition_of(entry.definition, {}))
         if entry.type in MARK_TYPES:
-            _compare_stock(batch, entry)
+            if entry.sale_id:
+                _add_mark(batch, entry)
         else:
             add_stock(batch, partition, entry, booking_id)
     return batch
@@ -227,12 +239,14 @@ def add_stock(batch: Batch, partition: int, entry: Entry, booking_id: str | None
         )
 
 
-def _compare_stock(batch: Batch, entry: Entry) -> None:
-    """Have the levels that an entry tells compared with the sums, where it moves none of them."""
-    for level in entry.levels:
-        key = (entry.sale_id, level.item_id)
-        batch.deltas.setdefault(key, (0, 0, 0))
-        batch.levels[key] = level
+def _add_mark(batch: Batch, entry: Entry) -> None:
+    """Have the levels that an entry tells of its sale compared with the sums at that point."""
+    so_far = {
+        item_id: sums
+        for (sale_id, item_id), sums in batch.deltas.items()
+        if sale_id == entry.sale_id
+    }
+    batch.marks.append(Mark(entry.sequence, entry.sale_id, entry.levels, so_far))
 
 
 def _set_aside(batch: Batch, partition: int, generation: int, step: Step, link: bytes) -> None:

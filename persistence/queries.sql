@@ -234,9 +234,21 @@ SET
     sold = old.sold + excluded.sold
 RETURNING sale_id, item_id, available, held, sold;
 
+-- sale_levels --
+-- Read the levels of all items that some sales have or had.
+SELECT
+    sale_id,
+    item_id,
+    available,
+    held,
+    sold
+FROM items
+WHERE sale_id = any($1::text[]);
+
 -- quarantined_deltas --
 -- Read the deltas that the levels of some sales lack because their entries are in quarantine.
 SELECT
+    sequence,
     sale_id,
     deltas
 FROM quarantine

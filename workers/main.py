@@ -44,6 +44,7 @@ from workers.reconciler import Reconciler
 from workers.recovery import Recovery
 from workers.relay import open_relay
 from workers.settings import queue_pool
+from workers.snapshots import Snapshotter
 from workers.stuck import StuckCounter
 from workers.sweeper import Sweeper
 from workers.undecided import Undecided
@@ -149,6 +150,7 @@ class WorkerProcess:
             recovery.loop,
             reconciler.loop,
             Evictor(engine, reads.cursors, settings.finished_retention_ms).loop,
+            Snapshotter(engine).loop,
             *relay,
         )
         observer = Watch(engine, settings).loop

@@ -31,6 +31,7 @@ LOOPS: Final = (
     "recover",
     "reconcile",
     "evict",
+    "snapshot",
     "deal",
     "stream",
     "deliver",
@@ -73,6 +74,11 @@ async def evict(ctx: dict[str, Any]) -> None:
     await _slice(ctx, "evict")
 
 
+async def snapshot(ctx: dict[str, Any]) -> None:
+    """A slice of the snapshots."""
+    await _slice(ctx, "snapshot")
+
+
 async def deal(ctx: dict[str, Any]) -> None:
     """A slice of dealing out events."""
     await _slice(ctx, "deal")
@@ -98,7 +104,7 @@ async def _slice(ctx: dict[str, Any], name: str) -> None:
     await hands.job(name, ctx["redis"])
 
 
-JOBS: Final = (drain, sweep, recover, reconcile, evict, deal, stream, deliver, tidy)
+JOBS: Final = (drain, sweep, recover, reconcile, evict, snapshot, deal, stream, deliver, tidy)
 
 
 def ticks() -> list[CronJob]:

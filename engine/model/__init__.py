@@ -16,6 +16,7 @@ from engine.model.operations import (
     Operation,
     PutSale,
     Reserve,
+    Snapshot,
 )
 from engine.model.payment_operations import (
     BeginPayment,
@@ -68,6 +69,7 @@ __all__ = [
     "RequireAction",
     "Reserve",
     "SaleState",
+    "Snapshot",
     "Voided",
     "advance",
     "apply",

@@ -223,6 +223,7 @@ def _advance_sale(state: PartitionState, entry: Entry) -> None:
         updated_ms=entry.at_ms,
         levels={item_id: levels[item_id] for item_id in named},
         customers=sale.customers if sale else {},
+        snapshot=sale.snapshot if sale else (),
     )
 
 
@@ -236,6 +237,8 @@ def _check_mark(state: PartitionState, entry: Entry) -> None:
         raise Disagreement(
             entry.sequence, f"{entry.type} tells {entry.levels}, the entries before it {expected}"
         )
+    if sale and entry.type == "snapshot":
+        sale.snapshot = entry.levels
 
 
 def _by_item(levels: Levels) -> str:

@@ -25,6 +25,7 @@ from engine.model.operations import (
     Operation,
     PutSale,
     Reserve,
+    Snapshot,
 )
 from engine.model.state import PartitionState, SaleState, is_paying
 from engine.model.take_back import choose_due, due_holds
@@ -52,6 +53,8 @@ def decide(state: PartitionState, operation: Operation, now_ms: int) -> Decision
             return _complete(work, operation)
         case Expire():
             return _expire(work, operation)
+        case Snapshot():
+            return _snapshot(work, operation)
         case _:
             return decide_payment(work, operation)
 
@@ -250,3 +253,14 @@ def _expire(work: Work, wanted: Expire) -> Decision:
     for booking in due:
         work.end(booking, CancelReason.EXPIRED)
     return work.answer(Outcome.DONE, expired=len(due))
+
+
+def _snapshot(work: Work, wanted: Snapshot) -> Decision:
+    sale = work.state.sales.get(wanted.sale_id)
+    if sale is None:
+        return work.answer(Outcome.UNKNOWN_SALE)
+    levels = tuple(sale.levels[item_id] for item_id in sorted(sale.levels))
+    if levels == sale.snapshot:
+        return work.answer(Outcome.UNCHANGED)
+    work.write("snapshot", sale_id=wanted.sale_id, version=0, deltas=(), levels=levels)
+    return work.answer(Outcome.DONE)

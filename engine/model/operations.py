@@ -85,4 +85,21 @@ class Expire:
     limit: int = limits.MAX_EXPIRED_PER_CALL
 
 
-Operation = PutSale | Reserve | Extend | Cancel | ConfirmFree | Complete | Expire | PaymentOperation
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """`snapshot`: say the levels of a whole sale, unless its last snapshot did."""
+
+    sale_id: str
+
+
+Operation = (
+    PutSale
+    | Reserve
+    | Extend
+    | Cancel
+    | ConfirmFree
+    | Complete
+    | Expire
+    | Snapshot
+    | PaymentOperation
+)

@@ -47,7 +47,8 @@ class SaleState:
 
     `fields` is the definition as the journal spells it. `customers` counts units held and sold;
     who has none is not in it. `operation` and `outcome` are those of the last `put_sale`, which
-    the journal does not carry: they are no part of what a replay is compared on.
+    the journal does not carry: they are no part of what a replay is compared on. Nor is
+    `snapshot`, the levels at the last one.
     """
 
     definition: SaleDefinition
@@ -59,6 +60,7 @@ class SaleState:
     customers: dict[str, int] = field(default_factory=dict)
     operation: str | None = field(default=None, compare=False)
     outcome: str | None = field(default=None, compare=False)
+    snapshot: tuple[Levels, ...] = field(default=(), compare=False)
 
     def copy(self) -> SaleState:
         """An independent copy."""
@@ -72,6 +74,7 @@ class SaleState:
             dict(self.customers),
             self.operation,
             self.outcome,
+            self.snapshot,
         )
 
 

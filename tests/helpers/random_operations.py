@@ -30,6 +30,7 @@ from engine.model import (
     Refunded,
     RequireAction,
     Reserve,
+    Snapshot,
     Voided,
     is_paying,
 )
@@ -65,6 +66,7 @@ class RandomOperations:
             return self._random.choice(self._sent[-30:])
         kinds = (*[self._put] * 2, *[self._reserve] * 9, *[self._cancel] * 2, *[self._extend] * 4)
         kinds = (*kinds, *[self._confirm] * 3, *[self._complete] * 3, self._expire, self._refund)
+        kinds = (*kinds, *[self._snapshot] * 2)
         kind = self._random.choice((*kinds, *[self._begin] * 5, *[self._gateway] * 12))
         if not state.sales:
             kind = self._put
@@ -192,6 +194,9 @@ class RandomOperations:
 
     def _expire(self, state: PartitionState, now_ms: int) -> Operation:
         return Expire(self._any(tuple(state.sales), "nothing"), self._random.choice((1, 2, 64)))
+
+    def _snapshot(self, state: PartitionState, now_ms: int) -> Operation:
+        return Snapshot(self._any(tuple(state.sales), "nothing"))
 
     def _refund(self, state: PartitionState, now_ms: int) -> Operation:
         recent = list(state.bookings.values())[-60:]

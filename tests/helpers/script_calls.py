@@ -23,6 +23,7 @@ from engine.model import (
     Refunded,
     RequireAction,
     Reserve,
+    Snapshot,
     Voided,
 )
 from engine.payments.limits import PAYMENT_LEASE_MS, PAYMENT_POLL_MS
@@ -79,6 +80,8 @@ def script_call(operation: Operation) -> tuple[str, tuple[bytes | str | int, ...
             return "complete", (booking_id, "")
         case Expire(sale_id, limit):
             return "expire", (sale_id, limit)
+        case Snapshot(sale_id):
+            return "snapshot", (sale_id,)
         case _:
             return _payment_call(operation)
 

@@ -22,7 +22,7 @@ from tests.helpers.script_calls import script_call
 from tests.helpers.scripted import START_MS, Result, ScriptedPartition
 from tests.helpers.servers import Valkey
 
-SEEDS = (1, 2, 4, 23, 99)
+SEEDS = (3, 5, 14, 95)
 """Chosen so that together they get every answer of every script."""
 STEPS = 700
 NEVER = {Outcome.FENCED, Outcome.EVICTED, Outcome.RATE_LIMITED, Outcome.SHED}
@@ -39,9 +39,9 @@ def test_random_sequences_agree_with_the_model(valkey_server: Valkey) -> None:
         for name in {name for name, _ in outcomes}
         for outcome in load_script(name).outcomes - NEVER
     }
-    assert {name for name, _ in possible} == {
-        name for name in script_names() if load_script(name).entries
-    } | {"claim_payment"}
+    journaled = {name for name in script_names() if load_script(name).entries}
+    # A rebuild is no operation on a partition that is open.
+    assert {name for name, _ in possible} == journaled - {"finish_rebuild"} | {"claim_payment"}
     missing = possible - outcomes.keys()
     assert not missing, f"the sequences prove too little: {sorted(missing)}"
 

@@ -26,6 +26,7 @@ from engine.model import (
     Refund,
     Refunded,
     RequireAction,
+    Snapshot,
     Voided,
 )
 from engine.outcomes import Outcome
@@ -101,6 +102,7 @@ WRITES: Final[tuple[Call, ...]] = (
     _operation(ConfirmFree("b-live", "ann", "pay", "f"), Outcome.CONFIRMED),
     _operation(Complete("b-paid"), Outcome.COMPLETED),
     _operation(Expire("gig"), Outcome.DONE),
+    _operation(Snapshot("gig"), Outcome.DONE),
     _operation(BeginPayment("b-unpaid", "dan", "k", "f", "api"), Outcome.BEGUN),
     _operation(ClaimPayment(AUTHORIZING, "api"), Outcome.DONE),
     _operation(Confirm(AUTHORIZING, "api", 1, "pi_1"), Outcome.CONFIRMED),

@@ -12,7 +12,7 @@ from tests.helpers.scripted import ScriptedPartition
 from tests.lua.furnished import CALLS, UNFENCED, furnish
 
 RESTORE = {name for name in script_names() if name.startswith("restore_")}
-REFUSED = {"put_sale", "reserve", "load", "rate_limit", "init_partition"} | RESTORE
+REFUSED = {"put_sale", "reserve", "load", "snapshot", "rate_limit", "init_partition"} | RESTORE
 """They make keys; all others free, finish or read."""
 
 

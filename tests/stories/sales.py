@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from engine.limits import MAX_INTEGER
-from engine.model import Cancel, ConfirmFree, Extend
+from engine.model import Cancel, ConfirmFree, Extend, Snapshot
 from engine.outcomes import Outcome
 from engine.types import Status
 from tests.stories.story import BEGIN_MS, CUSTOMER, HOLD_MS, Row, Story, hold, put, sale
@@ -91,6 +91,20 @@ SALES: Final[dict[str, Story]] = {
         ),
         Row(Cancel("b2", CUSTOMER), Outcome.CANCELLED, f"A:{MAX_INTEGER - 1}:0:1"),
         Row(Cancel("b1", CUSTOMER), Outcome.CANCELLED, f"A:{MAX_INTEGER}:0:0"),
+    ),
+    "a_snapshot_is_written_when_levels_changed_since_the_last": (
+        Row(Snapshot("gig"), Outcome.UNKNOWN_SALE),
+        _PUT,
+        Row(Snapshot("gig"), Outcome.DONE),
+        Row(hold("b1", "A:1"), Outcome.HELD, "A:9:1:0 B:5:0:0"),
+        Row(Snapshot("gig"), Outcome.DONE),
+        Row(Cancel("b1", CUSTOMER), Outcome.CANCELLED, "A:10:0:0 B:5:0:0"),
+        Row(Snapshot("gig"), Outcome.DONE),
+        Row(put(sale("A:10:0"), "put-2"), Outcome.UPDATED, "A:10:0:0"),
+        Row(Snapshot("gig"), Outcome.DONE),
+        Row(hold("b2", "A:1"), Outcome.HELD, "A:9:1:0"),
+        Row(Cancel("b2", CUSTOMER), Outcome.CANCELLED, "A:10:0:0"),
+        Row(Snapshot("gig"), Outcome.UNCHANGED),
     ),
     "a_longer_hold_is_for_new_holds_and_extensions": (
         Row(put(sale()), Outcome.CREATED, "A:10:0:0"),

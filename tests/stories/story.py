@@ -14,6 +14,7 @@ from engine.model import (
     PutSale,
     RecordCapture,
     Reserve,
+    Snapshot,
 )
 from engine.outcomes import Outcome
 from engine.types import CancelReason, ItemDefinition, Levels, LineRequest, SaleDefinition, Status
@@ -136,6 +137,8 @@ def again(operation: Operation, outcome: Outcome) -> Outcome | None:
 
     What an owner says of a payment that has moved on since is not recorded twice.
     """
+    if outcome is Outcome.DONE and isinstance(operation, Snapshot):
+        return Outcome.UNCHANGED
     if outcome in _AGAIN and isinstance(operation, Confirm | RecordCapture | CaptureFailed):
         return Outcome.LEASE_LOST if outcome is Outcome.CAPTURED else Outcome.MOVED_ON
     return _AGAIN.get(outcome)
