@@ -56,7 +56,12 @@ _EXEMPT: Final = {
     # Only in international form: fifteen digits without the `+` may as well be a card's.
     "phone": re.compile(r"^\+(?:[ ().-]?[0-9]){6,15}\Z"),
     "currency": re.compile(CURRENCY_PATTERN[:-1] + r"\Z"),
+    # Either one that we made, or refused without being repeated.
+    "cursor": re.compile(""),
 }
+_COUNTS: Final = frozenset({"capacity", "unit_price"})
+"""Numbers that may be as large as a card's; every other is bounded far below."""
+_SHORTEST: Final = 10**12
 
 
 def is_card_number(digits: str) -> bool:
@@ -113,7 +118,7 @@ def may_hold_card_number(text: bytes) -> bool:
 
 
 def paths_of_card_numbers(value: Any) -> list[str]:
-    """Where in a parsed JSON value a card number is: dotted paths, at most one a string.
+    """Where in a parsed JSON value a card number is: dotted paths, at most one a string or number.
 
     The names of objects are looked at too: a name that is a card number is reported as `?`.
     """
@@ -128,6 +133,11 @@ def _search(value: Any, name: str, path: str, found: list[str]) -> None:
             exempt = _EXEMPT.get(name)
             if not (exempt and exempt.match(value)) and holds_card_number(value):
                 found.append(path)
+    elif isinstance(value, (int, float)):
+        # As it is written, but for a fraction.
+        digits = str(value) if isinstance(value, int) else f"{value:.0f}"
+        if value >= _SHORTEST and name not in _COUNTS and holds_card_number(digits):
+            found.append(path)
     elif isinstance(value, dict):
         for key, inner in value.items():
             shown = key

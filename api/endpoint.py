@@ -15,9 +15,10 @@ from typing import Any, Final
 from starlette.types import Message, Receive, Scope, Send
 
 from api.call import JSON, NOBODY, Call, Context, Principal, send_reply
+from api.card_numbers import holds_card_number
 from api.operations import Operation
 from api.parts import Parts
-from api.problems import Fault, Problem, invalid
+from api.problems import Fault, Problem, card_number_refused, invalid
 from api.schemas import parse_body, parse_query
 from api.strict_json import read_json
 from engine.limits import BODY_TIMEOUT_MS, MAX_BODY_BYTES
@@ -96,6 +97,8 @@ def _idempotency_key(scope: Scope, headers: dict[bytes, bytes]) -> str:
         sum(name == b"idempotency-key" for name, _ in scope["headers"]) > 1
     )
     if twice or not _UUID4.fullmatch(value):
+        if holds_card_number(value.decode("latin-1")):
+            raise card_number_refused("Idempotency-Key")
         raise Problem(
             "idempotency_key_invalid",
             "The Idempotency-Key must be one UUID version 4.",

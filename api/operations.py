@@ -99,18 +99,13 @@ class Operation:
 
     def all_codes(self) -> frozenset[str]:
         """Every error code it can answer with."""
-        codes = {"invalid_request", "internal_error"} | self.codes
+        codes = {"invalid_request", "card_number_refused", "internal_error"} | self.codes
         if self.sheds:
             codes |= {"overloaded"}
         if self.scopes:
             codes |= {"unauthenticated", "forbidden", "unavailable"}
         if self.body is not None:
-            codes |= {
-                "body_too_large",
-                "request_timeout",
-                "unsupported_media_type",
-                "card_number_refused",
-            }
+            codes |= {"body_too_large", "request_timeout", "unsupported_media_type"}
         if self.needs_key:
             codes |= {"idempotency_key_missing", "idempotency_key_invalid"}
         codes |= {path_id.code for path_id in (self.path_ids or {}).values()}

@@ -120,6 +120,15 @@ def _printable(path: str) -> str:
     return path[:MAX_FAULT_PATH_CHARS].encode("utf-8", "replace").decode("utf-8")
 
 
+def card_number_refused(*paths: str) -> Problem:
+    """A 422 `card_number_refused`; neither logged nor repeated."""
+    return Problem(
+        "card_number_refused",
+        "Something here looks like a payment card number. Send the gateway's token instead.",
+        faults=[Fault(path, "looks like a payment card number") for path in paths],
+    )
+
+
 def invalid(detail: str, faults: Sequence[Fault]) -> Problem:
     """A 400 `invalid_request`."""
     return Problem("invalid_request", detail, faults=faults)

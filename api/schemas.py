@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.card_numbers import may_hold_card_number, paths_of_card_numbers
 from api.fields import Currency, Cursor, Email, Id, Name, PageRows, PaymentMethod, Phone, Time
-from api.problems import Fault, Problem, invalid
+from api.problems import Fault, card_number_refused, invalid
 from api.times import epoch_ms
 from engine import limits
 from engine.types import Status
@@ -196,13 +196,8 @@ def parse_body(model: type[BodyT], value: Any, text: bytes | None = None) -> Bod
     Raises:
         Problem: `card_number_refused`, or `invalid_request` with the path of each fault.
     """
-    suspicious = text is None or may_hold_card_number(text)
-    if suspicious and (paths := paths_of_card_numbers(value)):
-        raise Problem(
-            "card_number_refused",
-            "Something here looks like a payment card number. Send the gateway's token instead.",
-            faults=[Fault(path, "looks like a payment card number") for path in paths],
-        )
+    if text is None or may_hold_card_number(text):
+        _refuse_card_numbers(value)
     try:
         body = model.model_validate(value)
     except ValidationError as error:
@@ -212,11 +207,17 @@ def parse_body(model: type[BodyT], value: Any, text: bytes | None = None) -> Bod
     return body
 
 
+def _refuse_card_numbers(value: Any) -> None:
+    if paths := paths_of_card_numbers(value):
+        raise card_number_refused(*paths)
+
+
 def parse_query(model: type[QueryT], raw: bytes) -> QueryT:
     """Validate a query string.
 
     Raises:
-        Problem: `invalid_request` with the name of each parameter that is wrong.
+        Problem: `card_number_refused`, or `invalid_request` with the name of each parameter that is
+            wrong.
     """
     if not raw:
         # Frozen, and with nothing of a request in it: one for all.
@@ -231,6 +232,7 @@ def parse_query(model: type[QueryT], raw: bytes) -> QueryT:
     except ValueError:
         raise invalid("The query is not well-formed.", [Fault("", "not well-formed")]) from None
     values = dict(pairs)
+    _refuse_card_numbers(values)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})

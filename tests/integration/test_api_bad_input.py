@@ -171,6 +171,8 @@ async def test_a_card_number_is_refused_wherever_it_is_and_is_nowhere_written(
             (f"/v1/bookings/{BOOKING_ID}/pay", {"payment_method": CARD}, "payment_method"),
             (f"/v1/bookings/{BOOKING_ID}/pay", {"payment_method": f"pm_{bare}"}, "payment_method"),
             (f"/v1/bookings/{BOOKING_ID}/pay", {"card": {"number": CARD}}, "card.number"),
+            (f"/v1/bookings/{BOOKING_ID}/pay", {"card": {"number": int(bare)}}, "card.number"),
+            (f"/v1/bookings/{BOOKING_ID}/pay?card={bare}", {"payment_method": "x"}, "card"),
             (f"/v1/bookings/{BOOKING_ID}/cancel", {"customer_id": CARD}, "customer_id"),
             ("/v1/bookings", hold_body(contact={"email": f"{bare}@a.example"}), "contact.email"),
             ("/v1/bookings", hold_body(contact={"phone": bare}), "contact.phone"),
@@ -187,10 +189,12 @@ async def test_a_card_number_is_refused_wherever_it_is_and_is_nowhere_written(
             "card_number_refused",
             "name",
         )
+        by_key = await api.post("/v1/bookings", hold_body(), key=bare)
+        refused(by_key, 422, "card_number_refused", "Idempotency-Key")
+        assert bare not in by_key.text
         await api.get(f"/v1/bookings/{bare}")
         await api.get(f"/v1/sales/{bare}?cursor={bare}&{bare}=1")
         await api.get("/v1/sales", headers={"X-Request-ID": bare})
-        await api.post("/v1/bookings", hold_body(), key=bare)
     assert len(lines) >= 12
     written = orjson.dumps(lines).decode()
     assert CARD not in written

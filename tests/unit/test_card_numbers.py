@@ -84,9 +84,21 @@ def test_a_card_number_is_found_by_its_path_and_known_fields_are_exempt() -> Non
         "opens_at": "2026-11-22T10:00:00.000Z",
         "items": [{"id": card, "name": "fine"}, {"id": "a", "name": f"no {card}"}],
         "contact": {"phone": "+4242 4242 4242 424", "email": f"{card}@mail.example"},
-        "count": int(card),
+        "number": int(card),
+        "rounded": [float(card)],
+        "unit_price": int(card),
+        "harmless": [
+            1_763_800_000_000,
+            -int(card),
+            4_242_424_242_424_241,
+            True,
+            None,
+            1e300,
+            10**400,
+        ],
     }
-    assert paths_of_card_numbers(value) == ["name", "items.1.name", "contact.email"]
+    found = ["name", "items.1.name", "contact.email", "number", "rounded.0"]
+    assert paths_of_card_numbers(value) == found
 
 
 def test_a_field_is_exempt_only_while_it_is_what_it_should_be() -> None:
