@@ -59,6 +59,7 @@ class WireProxy:
         self._plan: list[WireFault] = []
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
+        self._clients: set[asyncio.WriteTransport] = set()
         self.url = ""
         self.delay_s = 0.0
         """How long each request waits before the server hears of it."""
@@ -86,14 +87,15 @@ class WireProxy:
     async def __aexit__(self, *_: object) -> None:
         assert self._server
         self._server.close()
-        for link in self._links:
-            link.cancel()
+        for client in self._clients:
+            client.abort()
         await asyncio.gather(*self._links, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = asyncio.current_task()
         assert link
         self._links.add(link)
+        self._clients.add(writer.transport)
         try:
             async with self._dial() as (answers, requests):
                 await _Link(self, reader, writer, answers, requests).carry()
@@ -102,6 +104,7 @@ class WireProxy:
         finally:
             writer.transport.abort()
             self._links.discard(link)
+            self._clients.discard(writer.transport)
 
     @contextlib.asynccontextmanager
     async def _dial(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
