@@ -79,6 +79,26 @@ async def test_a_broken_partition_is_fenced_and_the_others_sell(
     assert await books.in_redis(system, sound) == {"A": (8, 2, 0)}
 
 
+async def test_a_rebuild_opens_what_was_broken_and_leaves_the_others_alone(
+    system: System, admin: Client, service: Client
+) -> None:
+    """After the ones above, on what they have broken."""
+    broken = [partition for partition, _ in BROKEN.values()]
+    assert await backlog_fences(system) == set(broken)
+    exit_code, told = await books.run(system, "rebuild")
+    assert (exit_code, told["refused"]) == (0, [])
+    assert [part["partition"] for part in told["partitions"]] == broken
+    assert await backlog_fences(system) == set()
+    for partition in broken:
+        sale_id = sale_in(KEYS, partition)
+        assert await books.in_redis(system, sale_id) == {"A": (9, 1, 0)}
+        again = make_hold(random.Random(partition), sale_id, {"A": 1})
+        assert (await again.send(service)).status == 201
+        await books.drained(system, [partition])
+        assert await books.check_levels(system, service, sale_id, STOCK) == {"A": (8, 2, 0)}
+    await books.check_verify(system)
+
+
 async def test_a_process_with_another_number_of_partitions_sells_nothing(
     system: System, admin: Client, service: Client
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import AbstractAsyncContextManager
 
 import asyncpg
@@ -11,7 +12,7 @@ import pytest
 from tests.helpers import books
 from tests.helpers.client import Client
 from tests.helpers.faults import frozen, kept_down
-from tests.helpers.load import Load, items_of, put_sales
+from tests.helpers.load import Load, items_of, make_hold, make_key, put_sale, put_sales, sale_body
 from tests.helpers.servers import System
 
 AWAY_S = 8.0
@@ -50,6 +51,40 @@ async def test_holds_go_on_while_postgres_is_away_and_it_has_them_all_after_its_
     await books.check(system, load, capacities)
     async with Client(system.url) as nobody:
         assert (await nobody.get("/readyz")).json["status"] == "ready"
+
+
+async def test_a_poison_entry_is_set_aside_while_the_rest_flows_and_retry_heals_it(
+    system: System, admin: Client, service: Client
+) -> None:
+    await put_sale(admin, "poison", sale_body({"A": 100}))
+    rng = random.Random(13)
+    connection = await books.connect(system)
+    try:
+        # As any table may come to refuse a row: this one takes nothing about eve.
+        await connection.execute(
+            "ALTER TABLE bookings ADD CONSTRAINT eve CHECK (customer_id <> 'eve') NOT VALID"
+        )
+        held = await make_hold(rng, "poison", {"A": 1}, "eve").send(service)
+        path, eve = f"/v1/bookings/{held.json['id']}", {"customer_id": "eve"}
+        assert (await service.post(f"{path}/pay", eve, key=make_key(rng))).status == 200
+        for _ in range(20):
+            assert (await make_hold(rng, "poison", {"A": 1}).send(service)).status == 201
+        await books.drained(system)
+        _, told = await books.run(system, "backlog", "quarantine", "list")
+        (first, second) = told["entries"]
+        assert (first["reason"], second["reason"]) == ("refused", "out_of_order")
+        assert await books.in_postgres(system, "poison") == {"A": (80, 20, 0)}
+        at = f"{first['partition']}:{first['sequence']}"
+        exit_code, told = await books.run(system, "backlog", "quarantine", "retry", at)
+        assert (exit_code, told["applied"]) == (1, []), "it is as poisonous as before"
+        await connection.execute("ALTER TABLE bookings DROP CONSTRAINT eve")
+    finally:
+        await connection.close()
+    exit_code, told = await books.run(system, "backlog", "quarantine", "retry", at)
+    assert (exit_code, told["applied"]) == (0, [first["sequence"], second["sequence"]])
+    assert await books.check_levels(system, service, "poison", {"A": 100}) == {"A": (79, 20, 1)}
+    await books.check_backlog(system)
+    await books.check_verify(system)
 
 
 async def check_degraded(system: System, load: Load) -> None:
