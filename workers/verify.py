@@ -97,7 +97,8 @@ async def compare(
     try:
         reads = Reads(pool)
         await reads.ready()
-        engine = await Engine.open(EngineOptions.of(settings), floors=reads.cursors)
+        # With the archive: a charge may be for a booking that has left Redis.
+        engine = await Engine.open(EngineOptions.of(settings), archive=reads, floors=reads.cursors)
         async with engine:
             if payments is None:
                 return await _compare_all(engine, pool, reads, show, None)

@@ -55,6 +55,23 @@ async def test_bookings_and_charges_that_agree_are_equal(till: Till) -> None:
     assert report.payments == 3
 
 
+@pytest.mark.parametrize("forgotten", [False, True], ids=["with", "without"])
+async def test_a_charge_of_a_booking_that_has_left_redis_is_no_difference(
+    till: Till, *, forgotten: bool
+) -> None:
+    """With its tombstone and without."""
+    booking = await till.paid()
+    await till.stage.drain_all()
+    partition, keys = till.stage.partition(), till.stage.engine.keys
+    sequence = (await till.stage.engine.journal.status(partition)).sequence
+    assert await till.stage.engine.bookings.evict(partition, sequence, 0, 10) == 1
+    if forgotten:
+        assert await till.redis.delete(keys.key("tombstone", partition, booking.booking_id)) == 1
+    report = await verified(till)
+    assert report.differences == []
+    assert report.payments == 1
+
+
 async def test_a_charge_without_a_booking_is_a_difference(till: Till) -> None:
     stray = an_intent(booking_id=new_booking_id(till.stage.engine.keys.partition_of_sale("gig")))
     answer = await till.gateway.authorize(stray)
