@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tests.soak import postgres_faults, process_faults, valkey_faults
+from tests.soak import postgres_faults, process_faults, repaired_faults, valkey_faults
 from tests.soak.ground import Fault
 
 FAULTS: Final[Mapping[str, Fault]] = {
     **valkey_faults.FAULTS,
     **postgres_faults.FAULTS,
     **process_faults.FAULTS,
+    **repaired_faults.FAULTS,
 }

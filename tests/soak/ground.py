@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.helpers.load import Load
+from tests.helpers.load import Hold, Load, make_hold
 from tests.helpers.servers import System
 
 
@@ -31,6 +31,11 @@ class Ground:
         over = loop.time() + seconds
         while loop.time() < over:
             await self.load.held_more(5)
+
+    def a_hold(self, customer_id: str | None = None) -> Hold:
+        """A request that the load does not know yet."""
+        sale_id, items = min(self.load.items.items())
+        return make_hold(self.rng, sale_id, {items[0]: 1}, customer_id)
 
 
 Fault = Callable[[Ground], Awaitable[float]]

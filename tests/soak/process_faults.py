@@ -12,7 +12,6 @@ from tests.helpers.another import another
 from tests.helpers.client import UNKNOWN, Client, History
 from tests.helpers.faults import frozen, killed
 from tests.helpers.hanging_commit import drain_held_up
-from tests.helpers.load import make_hold
 from tests.helpers.servers import holdfast, is_alive, until
 from tests.helpers.shifted_clock import shifted
 from tests.helpers.stage import eventually
@@ -65,7 +64,6 @@ async def be_an_hour_wrong(ground: Ground) -> float:
     """Buyers of an API on a host whose clock is wrong, among those of the others."""
     ahead_s, port = ground.rng.choice((HOUR_S, -HOUR_S)), free_port()
     api = shifted(ahead_s, "api", "--port", str(port))
-    sale_id, items = min(ground.load.items.items())
     async with (
         another(ground.system, api, ground.scratch / "wrong-clock.log"),
         Client(f"http://127.0.0.1:{port}", ground.system.headers("service")) as client,
@@ -76,7 +74,7 @@ async def be_an_hour_wrong(ground: Ground) -> float:
 
         await eventually(serves, "it to serve", 60)
         for _ in range(50):
-            hold = make_hold(ground.rng, sale_id, {items[0]: 1})
+            hold = ground.a_hold()
             assert (await hold.send(client)).status == 201
             assert await ground.load.hold(hold)
     return time.monotonic()
@@ -113,9 +111,8 @@ def _flat(pids: object) -> list[int]:
 async def hang_up(ground: Ground) -> float:
     """Clients hang up at any time of their request; then they ask again, to the end."""
     system, history = ground.system, History()
-    sale_id, items = min(ground.load.items.items())
     for _ in range(50):
-        hold = make_hold(ground.rng, sale_id, {items[0]: 1})
+        hold = ground.a_hold()
         async with Client(system.url, system.headers("service"), history) as hasty:
             await hold.send(hasty, abandon_after_s=ground.rng.uniform(0, 0.01))
         assert await ground.load.hold(hold)

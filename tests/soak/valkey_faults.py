@@ -12,7 +12,6 @@ import redis.asyncio
 
 from tests.helpers.client import Client
 from tests.helpers.faults import frozen, killed
-from tests.helpers.load import Hold, make_hold
 from tests.helpers.power_cut import lost, power_cut
 from tests.helpers.wrapped_valkey import small_disk
 from tests.soak.ground import Fault, Ground
@@ -31,7 +30,7 @@ async def freeze_shortly(ground: Ground) -> float:
 
 async def freeze(ground: Ground) -> float:
     """Longer than anybody waits: who asks is told 503 before it goes on."""
-    hold = a_hold(ground)
+    hold = ground.a_hold()
     async with (
         frozen(ground.system.pids["redis"]),
         Client(ground.system.url, ground.system.headers("service")) as client,
@@ -76,7 +75,7 @@ async def cut_connections(ground: Ground) -> float:
 
 
 async def fill_memory(ground: Ground) -> float:
-    hold = a_hold(ground)
+    hold = ground.a_hold()
     async with (
         redis.asyncio.Redis.from_url(ground.system.run["redis_url"]) as client,
         Client(ground.system.url, ground.system.headers("service")) as buyer,
@@ -99,12 +98,6 @@ async def fill_disk(ground: Ground) -> float:
         await disk.is_full()
         await disk.is_full()
     return time.monotonic()
-
-
-def a_hold(ground: Ground) -> Hold:
-    """A request that the load does not know yet."""
-    sale_id, items = min(ground.load.items.items())
-    return make_hold(ground.rng, sale_id, {items[0]: 1})
 
 
 FAULTS: Final[Mapping[str, Fault]] = {
