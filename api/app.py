@@ -25,7 +25,9 @@ from api import (
     routes_endpoints,
     routes_ops,
     routes_payments,
+    routes_reports,
     routes_sales,
+    routes_search,
     routes_service,
 )
 from api.auth import Verifier
@@ -37,7 +39,6 @@ from api.operations import Operation
 from api.parts import Parts
 from api.problems import Problem
 from api.shortcuts import Shortcuts
-from engine.crypto import Vault
 from engine.engine import Engine
 from engine.errors import SettingsError, Unavailable
 from engine.limits import TEND_INTERVAL_MS
@@ -52,6 +53,7 @@ from engine.tasks import end_tasks
 from persistence.endpoints import Endpoints
 from persistence.pool import create_pool
 from persistence.reads import Reads
+from persistence.reports import Reports
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     # Routes are tried in this order: the ones that are asked most come first.
@@ -62,6 +64,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *routes_ops.OPERATIONS,
     *routes_endpoints.OPERATIONS,
     *routes_deliveries.OPERATIONS,
+    *routes_search.OPERATIONS,
+    *routes_reports.OPERATIONS,
     *routes_service.OPERATIONS,
 )
 
@@ -117,9 +121,8 @@ async def _not_found(_scope: Scope, _receive: Receive, _send: Send) -> NoReturn:
 async def running(parts: Parts) -> AsyncIterator[None]:
     """Open what the parts need, keep it tended, close it."""
     pool = await create_pool(parts.settings.database_url, application_name="holdfast-api")
-    parts.opened_reads = Reads(pool)
-    vault = Vault(parts.settings.data_key)
-    parts.opened_endpoints = Endpoints(pool, vault, parts.settings.event_source)
+    parts.opened_reads, parts.opened_reports = Reads(pool), Reports(pool)
+    parts.opened_endpoints = Endpoints(pool, parts.vault, parts.settings.event_source)
     gateway = parts.opened_gateway = await StripeGateway.open(parts.payments)
     try:
         # Once before anything is served; a server that is too weak ends the start here.

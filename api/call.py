@@ -41,6 +41,10 @@ class Principal:
     scopes: frozenset[str]
 
 
+class Disconnected(Exception):
+    """The caller went away before request or answer were whole: there is nobody to answer."""
+
+
 NOBODY: Final = Principal("", frozenset())
 
 
@@ -100,15 +104,22 @@ def json_reply(status: int, shown: object, headers: Sequence[tuple[bytes, bytes]
 async def send_reply(context: Context, send: Send, reply: Reply) -> None:
     """Send an answer with the headers that every answer carries."""
     context.status = reply.status
-    headers = [
-        (b"x-request-id", context.request_id.encode()),
-        (b"traceparent", context.trace.encode()),
-        (b"cache-control", reply.cache_control),
-        *_ALWAYS,
-        *reply.headers,
-    ]
+    headers = headers_of(context, reply.cache_control, reply.headers)
     if reply.status not in _WITHOUT_BODY:
         headers.append((b"content-type", reply.content_type))
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+def headers_of(
+    context: Context, cache_control: bytes, headers: Sequence[tuple[bytes, bytes]]
+) -> list[tuple[bytes, bytes]]:
+    """Headers of an answer's own, after those that every answer carries."""
+    return [
+        (b"x-request-id", context.request_id.encode()),
+        (b"traceparent", context.trace.encode()),
+        (b"cache-control", cache_control),
+        *_ALWAYS,
+        *headers,
+    ]

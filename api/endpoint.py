@@ -14,12 +14,13 @@ from typing import Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
 
-from api.call import JSON, NOBODY, Call, Context, Principal, send_reply
+from api.call import JSON, NOBODY, Call, Context, Disconnected, Principal, send_reply
 from api.card_numbers import holds_card_number
 from api.operations import Operation
 from api.parts import Parts
 from api.problems import Fault, Problem, card_number_refused, invalid
 from api.schemas import parse_body, parse_query
+from api.streaming import Stream, send_stream
 from api.strict_json import read_json
 from engine.limits import BODY_TIMEOUT_MS, MAX_BODY_BYTES
 
@@ -32,10 +33,6 @@ _UUID4: Final = re.compile(
 _CONTENT_TYPE: Final = re.compile(
     rb'application/json[ \t]*(?:;[ \t]*charset="?utf-?8"?[ \t]*)?', re.IGNORECASE
 )
-
-
-class Disconnected(Exception):
-    """The caller went away before the request was whole: there is nobody to answer."""
 
 
 class Endpoint:
@@ -70,7 +67,11 @@ class Endpoint:
         path: dict[str, str] = scope["path_params"]
         operation.check_path(path)
         call = Call(self._parts, principal, path, query, body, key, context.trace, context.headers)
-        await send_reply(context, send, await operation.handler(call))
+        reply = await operation.handler(call)
+        if isinstance(reply, Stream):
+            await send_stream(context, scope, receive, send, reply)
+        else:
+            await send_reply(context, send, reply)
 
     async def _admit(self, operation: Operation, headers: dict[bytes, bytes]) -> Principal:
         if not operation.scopes:

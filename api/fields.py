@@ -37,6 +37,14 @@ def _milliseconds(text: str) -> str:
     return text
 
 
+def _day_or_milliseconds(text: str) -> str:
+    """Accept a UTC day as well as a time."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+        _milliseconds(f"{text}T23:59:59Z")
+        return text
+    return _milliseconds(text)
+
+
 def _whole_number(text: Any) -> Any:
     """Read a query's decimal number; signs, spaces and underscores are not digits."""
     if isinstance(text, str):
@@ -52,6 +60,18 @@ Time = Annotated[
     StringConstraints(max_length=40),
     AfterValidator(_milliseconds),
     WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40}),
+]
+DayOrTime = Annotated[
+    str,
+    StringConstraints(max_length=40),
+    AfterValidator(_day_or_milliseconds),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": 40,
+            "anyOf": [{"format": "date"}, {"format": "date-time"}],
+        }
+    ),
 ]
 # No control character, and not of blanks alone: PostgreSQL cannot keep NUL, people not read it.
 Name = Annotated[
@@ -78,4 +98,8 @@ Cursor = Annotated[
     ),
 ]
 PageRows = Annotated[int, Field(ge=1, le=limits.MAX_PAGE_ROWS), BeforeValidator(_whole_number)]
+PaymentId = Annotated[
+    str, StringConstraints(pattern=rf"^[A-Za-z0-9_-]{{1,{limits.MAX_PAYMENT_ID_CHARS}}}$")
+]
+BookingId = Annotated[str, StringConstraints(pattern=limits.BOOKING_ID_PATTERN)]
 PaymentMethod = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]

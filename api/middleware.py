@@ -18,9 +18,9 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import metrics
-from api.call import Context, Reply, send_reply
+from api.call import Context, Disconnected, Reply, send_reply
 from api.card_numbers import holds_card_number, without_card_numbers
-from api.endpoint import CONTEXT, Disconnected
+from api.endpoint import CONTEXT
 from api.problems import CONTENT_TYPE, Fault, Problem, invalid, problem_of
 from api.shortcuts import NO_SHORTCUTS, Shortcuts
 from api.tracing import continue_trace

@@ -29,11 +29,21 @@ Errors are RFC 9457 `application/problem+json` with a `code` for programs. After
 _TAGS: Final = (
     {"name": "bookings", "description": "Holding stock, and what becomes of a hold."},
     {"name": "sales", "description": "What is sold, and how much is left of it."},
+    {"name": "reports", "description": "What was sold, day by day and step by step."},
+    {"name": "operations", "description": "What operators look at."},
     {"name": "service", "description": "The service itself."},
 )
 _EVERY_ANSWER: Final = {
     "X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"},
     "traceparent": {"$ref": "#/components/headers/traceparent"},
+}
+
+_OF_A_TABLE: Final = {
+    "Vary": {"description": "`accept`.", "schema": {"type": "string"}},
+    "Content-Disposition": {
+        "description": "With `text/csv`: the name of the file.",
+        "schema": {"type": "string"},
+    },
 }
 
 
@@ -214,6 +224,9 @@ def _answer(answer: Answered, shapes: _Shapes) -> Json:
     described: Json = {"description": answer.about, "headers": headers}
     if answer.shape is not None:
         described["content"] = {answer.content_type: {"schema": shapes.of(answer.shape)}}
+    if answer.csv:
+        headers |= _OF_A_TABLE
+        described["content"]["text/csv"] = {"schema": {"type": "string"}}
     return described
 
 

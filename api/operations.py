@@ -13,10 +13,11 @@ from typing import Any, Final
 from api.call import ADMIN, BOOKINGS, BOOKINGS_ANY, Call, Reply
 from api.problems import Fault, Problem, invalid
 from api.schemas import Body, NoQuery, Query
+from api.streaming import Stream
 from engine import limits
 from engine.settings import Settings
 
-Handler = Callable[[Call], Awaitable[Reply]]
+Handler = Callable[[Call], Awaitable[Reply | Stream]]
 
 ANYBODY: Final[frozenset[str]] = frozenset()
 """No token is needed."""
@@ -65,6 +66,8 @@ class Answered:
     """None for an answer without a body."""
     headers: Mapping[str, str] | None = None
     content_type: str = "application/json"
+    csv: bool = False
+    """Whether it is a table with `Accept: text/csv`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

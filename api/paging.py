@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import time
 import zlib
 from collections.abc import Sequence
 from typing import Final
@@ -44,7 +45,7 @@ def after_of(cursor: str | None) -> str:
     return name
 
 
-async def wait_for_writes(parts: Parts, partitions: Sequence[int] | None) -> None:
+async def wait_for_writes(parts: Parts, partitions: Sequence[int] | None) -> int | None:
     """Wait until PostgreSQL has what Redis has now, so that a caller finds what it just did.
 
     At most `OWN_WRITES_TIMEOUT_MS`, and not at all while Redis is away: what PostgreSQL has is
@@ -52,15 +53,27 @@ async def wait_for_writes(parts: Parts, partitions: Sequence[int] | None) -> Non
 
     Args:
         partitions: where the caller can have written; None is anywhere.
+
+    Returns:
+        The time before which everything is there: that of the call, or of the oldest entry that
+        is missing. None where Redis cannot tell.
     """
+    now_ms = time.time_ns() // 1_000_000
     try:
         statuses = await parts.engine.journal.statuses(partitions)
     except Unavailable:
-        return
+        return None
     tips = {
         status.partition: status.sequence
         for status in statuses
         # Of a partition that waits for its operator nothing will come.
         if status.generation is not None and status.fenced is None
     }
-    await parts.reads.reached(tips, OWN_WRITES_TIMEOUT_MS)
+    lacking = [
+        status.oldest_ms
+        for status in statuses
+        if status.oldest_ms is not None and status.partition not in tips
+    ]
+    if not await parts.reads.reached(tips, OWN_WRITES_TIMEOUT_MS):
+        lacking = [status.oldest_ms for status in statuses if status.oldest_ms is not None]
+    return min([now_ms, *lacking])

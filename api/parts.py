@@ -5,6 +5,7 @@ from __future__ import annotations
 from api.auth import Verifier
 from api.availability import SharedReads
 from api.readiness import Looks
+from engine.crypto import Vault
 from engine.engine import Engine
 from engine.errors import SettingsError, Unavailable
 from engine.keys import Keys
@@ -15,6 +16,7 @@ from engine.settings import Settings
 from engine.types import Availability
 from persistence.endpoints import Endpoints
 from persistence.reads import Reads
+from persistence.reports import Reports
 
 
 class Parts:
@@ -36,6 +38,10 @@ class Parts:
         self.opened_cashier: Cashier | None = None
         self.opened_reads: Reads | None = None
         self.opened_endpoints: Endpoints | None = None
+        self.opened_reports: Reports | None = None
+        self.vault = Vault(settings.data_key)
+        self.exports = 0
+        """How many are being sent at this moment."""
         self.refused: SettingsError | None = None
         """Why the start was given up."""
 
@@ -73,6 +79,13 @@ class Parts:
         if self.opened_endpoints is None:
             raise Unavailable("this process is starting")
         return self.opened_endpoints
+
+    @property
+    def reports(self) -> Reports:
+        """Reports from PostgreSQL."""
+        if self.opened_reports is None:
+            raise Unavailable("this process is starting")
+        return self.opened_reports
 
     async def _availability(self, sale_id: str) -> Availability | None:
         return await self.engine.sales.availability(sale_id)

@@ -6,12 +6,16 @@ from typing import Final
 
 from api.answers import show_bookings
 from api.call import ADMIN, Call, Reply, json_reply
+from api.csv_text import VARY, wants_csv
+from api.exports import export_bookings
 from api.metrics import count_outcome
 from api.operations import ALL_SCOPES, BOOKING, CUSTOMERS, Answered, Operation
 from api.paging import bad_cursor, wait_for_writes
 from api.problems import Fault, Problem, invalid, refusal
 from api.schemas import Act, CustomerQuery, HistoryQuery, Hold
 from api.shapes import BookingPage
+from api.streaming import Stream
+from engine.limits import MAX_INTEGER
 from engine.outcomes import Outcome
 from engine.shown import BookingShown, show_booking
 from engine.types import Contact, LineRequest
@@ -97,7 +101,7 @@ async def get_booking(call: Call) -> Reply:
     return json_reply(200, show_booking(answer.booking))
 
 
-async def list_bookings(call: Call) -> Reply:
+async def list_bookings(call: Call) -> Reply | Stream:
     """A customer's history, newest first, with what was written just before."""
     query: HistoryQuery = call.query
     customer_id = own_or_named(call, query.customer_id, admins=True)
@@ -107,14 +111,34 @@ async def list_bookings(call: Call) -> Reply:
     partitions = None
     if query.sale_id is not None:
         partitions = [call.parts.keys.partition_of_sale(query.sale_id)]
+    wanted = wants_csv(call.headers)
+    if wanted:
+        _check_export(call)
     await wait_for_writes(call.parts, partitions)
+    if wanted:
+        return export_bookings(call.parts, customer_id, query)
     try:
         page = await call.parts.reads.history(
-            customer_id, query.limit, query.cursor, query.status, query.sale_id
+            customer_id,
+            query.limit,
+            query.cursor,
+            query.status,
+            query.sale_id,
+            query.from_ms or 0,
+            query.to_ms or MAX_INTEGER,
         )
     except InvalidCursor:
         raise bad_cursor() from None
-    return json_reply(200, show_bookings(page.bookings, page.next_cursor))
+    return json_reply(200, show_bookings(page.bookings, page.next_cursor), [VARY])
+
+
+def _check_export(call: Call) -> None:
+    """Only for administrators, and whole."""
+    if ADMIN not in call.principal.scopes:
+        raise Problem("forbidden", "Only a token with `admin` may take bookings as a table.")
+    query: HistoryQuery = call.query
+    if paged := sorted({"limit", "cursor"} & query.model_fields_set):
+        raise invalid("A table is not paged.", [Fault(name, "not with text/csv") for name in paged])
 
 
 OPERATIONS: Final = (
@@ -181,11 +205,12 @@ OPERATIONS: Final = (
         summary="A customer's bookings, newest first",
         about=(
             "The caller's own; with `bookings:any` or `admin`, those of `customer_id`; with "
-            "`admin` alone and no `customer_id`, everybody's."
+            "`admin` alone and no `customer_id`, everybody's. For `admin` with `Accept: text/csv`, "
+            "all of them as one table, which has no `limit` and no `cursor`."
         ),
         handler=list_bookings,
         scopes=ALL_SCOPES,
         query=HistoryQuery,
-        answers={200: Answered(about="A page of bookings.", shape=BookingPage)},
+        answers={200: Answered(about="A page of bookings.", shape=BookingPage, csv=True)},
     ),
 )

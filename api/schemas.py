@@ -35,6 +35,10 @@ class Query(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
+    def faults(self) -> list[Fault]:
+        """What is wrong between parameters that are right by themselves."""
+        return []
+
 
 class ItemPut(Body):
     """Something countable in a sale, as an administrator puts it."""
@@ -151,8 +155,30 @@ class PageQuery(Query):
     cursor: Annotated[Cursor | None, Field(description="`next_cursor` of the page before.")] = None
 
 
-class HistoryQuery(PageQuery):
-    """Which bookings."""
+class Window(Query):
+    """A time from which on, and one before which."""
+
+    from_: Annotated[Time | None, Field(alias="from", description="At or after this time.")] = None
+    to: Annotated[Time | None, Field(description="Before this time.")] = None
+
+    @property
+    def from_ms(self) -> int | None:
+        """Milliseconds since the epoch."""
+        return epoch_ms(self.from_) if self.from_ else None
+
+    @property
+    def to_ms(self) -> int | None:
+        """Milliseconds since the epoch."""
+        return epoch_ms(self.to) if self.to else None
+
+    def faults(self) -> list[Fault]:
+        """An end that does not come after its beginning."""
+        ends_early = self.from_ and self.to and epoch_ms(self.to) <= epoch_ms(self.from_)
+        return [Fault("to", "must be after from")] if ends_early else []
+
+
+class HistoryQuery(PageQuery, Window):
+    """Which bookings, by what they are and when they were created."""
 
     status: Status | None = None
     sale_id: Id | None = None
@@ -165,6 +191,7 @@ BodyT = TypeVar("BodyT", bound=Body)
 QueryT = TypeVar("QueryT", bound=Query)
 
 _BODY_REFUSED: Final = "The body is not as this call takes it."
+_QUERY_REFUSED: Final = "The query is not as this call takes it."
 _MESSAGES: Final = {
     "extra_forbidden": "unknown field",
     "missing": "required",
@@ -241,6 +268,9 @@ def parse_query(model: type[QueryT], raw: bytes) -> QueryT:
             [Fault(name, "given more than once") for name in twice],
         )
     try:
-        return model.model_validate(values)
+        query = model.model_validate(values)
     except ValidationError as error:
-        raise invalid("The query is not as this call takes it.", _faults(error)) from None
+        raise invalid(_QUERY_REFUSED, _faults(error)) from None
+    if faults := query.faults():
+        raise invalid(_QUERY_REFUSED, faults)
+    return query

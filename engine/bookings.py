@@ -152,7 +152,7 @@ class Bookings:
             limits.MAX_DUE_SCANNED,
             limits.MAX_TAKEN_BACK_PER_RESERVE,
             limits.MAX_INTEGER,
-            self._vault.encrypt(contact) if contact and (email or phone) else b"",
+            self._vault.seal_contact(contact) if contact and (email or phone) else b"",
             trace,
         ]
         for line in lines:

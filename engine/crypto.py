@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
+import unicodedata
 from collections.abc import Sequence
+from typing import Final
 
 import orjson
 from cryptography.fernet import Fernet, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from engine.types import Contact
+
+_EMAIL_INFO: Final = b"holdfast: finding contacts by e-mail, 1"
+_HASH_BYTES: Final = 16
+_SEALED: Final = 0x01
+"""First byte of what `seal_contact` made with a hash. Fernet's base64 has none of it."""
 
 
 class Vault:
@@ -20,13 +31,35 @@ class Vault:
         # that were first sent before the rotation.
         self._pepper = hashlib.sha256(b"fingerprint:" + data_keys[-1].encode()).digest()
 
+        # What a key encrypts is found under the same key: a contact can be found for as long as it
+        # can be read, and a key that is retired takes both away.
+        self._email_keys = [_email_key(key) for key in data_keys]
+
+    def seal_contact(self, contact: Contact) -> bytes:
+        """What lies beside a booking: the ciphertext, after the hash of the e-mail if it has one.
+
+        Only who is told the address can compute the hash; the drain, which writes it down for the
+        search, never decrypts.
+        """
+        ciphertext = self.encrypt(contact)
+        if contact.email is None:
+            return ciphertext
+        return bytes([_SEALED]) + _email_hash(self._email_keys[0], contact.email) + ciphertext
+
+    def email_hashes(self, email: str) -> list[bytes]:
+        """The hashes of an e-mail under every key, to find it by whichever is beside it."""
+        return [_email_hash(key, email) for key in self._email_keys]
+
     def encrypt(self, contact: Contact) -> bytes:
         """Ciphertext of a contact."""
         return self._fernet.encrypt(orjson.dumps({"email": contact.email, "phone": contact.phone}))
 
     def decrypt(self, ciphertext: bytes) -> Contact:
-        """The contact that `encrypt` was given. Raises `cryptography.fernet.InvalidToken`."""
-        fields = orjson.loads(self._fernet.decrypt(ciphertext))
+        """The contact that `encrypt` or `seal_contact` was given.
+
+        Raises `cryptography.fernet.InvalidToken`.
+        """
+        fields = orjson.loads(self._fernet.decrypt(unseal_contact(ciphertext)[0]))
         return Contact(email=fields["email"], phone=fields["phone"])
 
     def seal(self, secret: bytes) -> bytes:
@@ -44,3 +77,22 @@ class Vault:
         """
         text = "\x00".join(parts).encode()
         return hashlib.blake2b(text, digest_size=16, key=self._pepper).hexdigest()
+
+
+def unseal_contact(sealed: bytes) -> tuple[bytes, bytes | None]:
+    """Ciphertext and hash of what `Vault.seal_contact` made; the hash None where there is none."""
+    if sealed[:1] != bytes([_SEALED]):
+        return sealed, None
+    return sealed[1 + _HASH_BYTES :], sealed[1 : 1 + _HASH_BYTES]
+
+
+def _email_key(data_key: str) -> bytes:
+    """A key of its own purpose, from which nobody comes back to the data key."""
+    secret = base64.urlsafe_b64decode(data_key)
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=_EMAIL_INFO).derive(secret)
+
+
+def _email_hash(key: bytes, email: str) -> bytes:
+    """The same for an address in capitals: nobody means another person by them."""
+    text = unicodedata.normalize("NFC", email).casefold().encode()
+    return hmac.digest(key, text, "sha256")[:_HASH_BYTES]

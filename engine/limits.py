@@ -32,6 +32,7 @@ MAX_PHONE_CHARS: Final = 20
 MAX_PAGE_ROWS: Final = 200
 DEFAULT_PAGE_ROWS: Final = 50
 MAX_CURSOR_CHARS: Final = 512
+MAX_PAYMENT_ID_CHARS: Final = 255
 MAX_TRACE_CHARS: Final = 64
 MAX_EPOCH_MS: Final = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z, the last instant RFC 3339 can write."""
@@ -91,6 +92,14 @@ JWKS_RETRY_MS: Final = 2_000
 JWKS_TIMEOUT_MS: Final = 5_000
 MAX_JWKS_BYTES: Final = 512 * 1024
 MAX_JWKS_KEYS: Final = 100
+MAX_REPORT_ROWS: Final = 10_000
+"""Of a summary; one that has more is refused, with what would make it smaller."""
+MAX_SERIES_STEPS: Final = 500
+"""Of a sale's course: as many as a chart can show."""
+MAX_EXPORTS: Final = 2
+"""Exports that an API process works on at once: each costs about one core while it runs."""
+EXPORT_STALL_MS: Final = 30_000
+"""How long an export waits for its reader to take a page."""
 READINESS_AGE_MS: Final = 500
 READINESS_TIMEOUT_MS: Final = 2_000
 TEND_INTERVAL_MS: Final = 1_000

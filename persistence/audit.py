@@ -12,6 +12,7 @@ from persistence.payments import PaymentRow, payment_row_of
 from persistence.pool import Connection, Pool, connection
 from persistence.queries import query
 from persistence.reads import booking_of
+from persistence.rollups import Row
 
 SLICE_ROWS: Final = 2_000
 
@@ -203,6 +204,16 @@ class Snapshot:
         )
         async for row in rows:
             yield payment_row_of(row)
+
+    async def sale_days(self) -> list[Row]:
+        """What the reports have of the days of the partition's sales: rows of `Rollups.days`."""
+        rows = await self._taken.fetch(query("audit_sale_days"), self._partition)
+        return [tuple(row) for row in rows]
+
+    async def sale_steps(self) -> list[tuple[str, int, int, int]]:
+        """The sums of the courses of the partition's sales: sale, grain, units sold, capacity."""
+        rows = await self._taken.fetch(query("audit_sale_steps"), self._partition)
+        return [(row["sale_id"], row["grain_ms"], row["sold"], row["capacity"]) for row in rows]
 
 
 def booking_ids(partition: int) -> tuple[str, str]:

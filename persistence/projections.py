@@ -14,6 +14,7 @@ from engine.events import event_ids, events_of
 from engine.journal import MARK_TYPES, Entry
 from engine.types import Booking, Levels, SaleDefinition, definition_of
 from persistence.payments import payment_row
+from persistence.rollups import Rollups
 from persistence.steps import OUT_OF_ORDER, Step, salvage
 
 Row = tuple[Any, ...]
@@ -54,6 +55,7 @@ class Batch:
     marks: list[Mark] = field(default_factory=list)
     outbox: list[Row] = field(default_factory=list)
     """Public events, of the entries that are applied and of no others."""
+    rollups: Rollups = field(default_factory=Rollups)
 
 
 def plan(
@@ -128,6 +130,7 @@ def plan(
                 _add_mark(batch, entry)
         else:
             add_stock(batch, partition, entry, booking_id)
+            batch.rollups.add(entry)
     return batch
 
 

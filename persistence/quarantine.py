@@ -20,7 +20,7 @@ from persistence.pool import Connection, Pool, connection
 from persistence.projections import Batch, add_stock, plan
 from persistence.queries import query
 from persistence.rows import look_up, write_rows
-from persistence.steps import contacts_to_read, understand
+from persistence.steps import contacts_to_read, salvage, understand
 
 Contacts = Callable[[Iterable[str]], Awaitable[Mapping[str, bytes]]]
 """Reads the contacts of bookings, as far as they are still beside them in Redis."""
@@ -171,8 +171,14 @@ def _stock_of(row: asyncpg.Record) -> Batch:
     if entry:
         booking_id = entry.booking.booking_id if entry.booking else None
         add_stock(batch, row["partition"], entry, booking_id)
+        batch.rollups.move(entry.sale_id, entry.at_ms, entry.deltas)
     elif row["sale_id"]:
-        for delta in unpack_levels(row["deltas"]):
+        deltas = unpack_levels(row["deltas"])
+        for delta in deltas:
             sums = (delta.available, delta.held, delta.sold)
             batch.deltas[row["sale_id"], delta.item_id] = sums
+        at_ms = salvage(row["entry"]).at_ms
+        if at_ms is None:
+            at_ms = int(row["quarantined_at"].timestamp() * 1000)
+        batch.rollups.move(row["sale_id"], at_ms, deltas)
     return batch

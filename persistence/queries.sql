@@ -162,10 +162,10 @@ SET
 WHERE excluded.version > old.version;
 
 -- upsert_contacts --
--- Keep the encrypted contacts of bookings just held.
-INSERT INTO contacts (booking_id, ciphertext)
+-- Keep the encrypted contacts of bookings just held, with the hashes they are found by.
+INSERT INTO contacts (booking_id, ciphertext, email_hash)
 SELECT *
-FROM unnest($1::text[], $2::bytea[])
+FROM unnest($1::text[], $2::bytea[], $3::bytea[])
 ON CONFLICT (booking_id) DO NOTHING;
 
 -- upsert_sales --
@@ -335,6 +335,7 @@ SELECT *
 FROM whole_bookings
 WHERE
     (created_ms, booking_id) < ($1, $2)
+    AND created_ms >= $5
     AND ($3::text IS NULL OR status = $3)
 ORDER BY created_ms DESC, booking_id DESC
 LIMIT $4;
@@ -345,8 +346,9 @@ SELECT *
 FROM whole_bookings
 WHERE
     (created_ms, booking_id) < ($1, $2)
+    AND created_ms >= $5
     AND ($3::text IS NULL OR status = $3)
-    AND sale_id = $5
+    AND sale_id = $6
 ORDER BY created_ms DESC, booking_id DESC
 LIMIT $4;
 
@@ -356,9 +358,10 @@ SELECT *
 FROM whole_bookings
 WHERE
     (created_ms, booking_id) < ($1, $2)
+    AND created_ms >= $5
     AND ($3::text IS NULL OR status = $3)
-    AND ($5::text IS NULL OR sale_id = $5)
-    AND customer_id = $6
+    AND ($6::text IS NULL OR sale_id = $6)
+    AND customer_id = $7
 ORDER BY created_ms DESC, booking_id DESC
 LIMIT $4;
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,6 +101,8 @@ class Reads:
         cursor: str | None = None,
         status: Status | None = None,
         sale_id: str | None = None,
+        from_ms: int = 0,
+        to_ms: int = MAX_INTEGER,
     ) -> Page:
         """Bookings, newest first: a customer's, or with `customer_id` None everybody's.
 
@@ -109,11 +111,12 @@ class Reads:
             cursor: `next_cursor` of the page before.
             status: only bookings that stand there.
             sale_id: only bookings of this sale.
+            from_ms, to_ms: only bookings created at or after the one and before the other.
 
         Raises:
             InvalidCursor: no page of a history ended with this cursor.
         """
-        after = read_booking_cursor(cursor) if cursor else _BEGINNING
+        after = min(_after(cursor), (to_ms, ""))
         filters: list[str | None] = []
         if customer_id is not None:
             sql, filters = query("customer_history"), [sale_id, customer_id]
@@ -122,11 +125,26 @@ class Reads:
         else:
             sql = query("history")
         async with connection(self._pool) as taken:
-            rows = await taken.fetch(sql, *after, status, limit + 1, *filters)
-        bookings = tuple(booking_of(row) for row in rows[:limit])
-        more = len(rows) > limit
-        last = bookings[-1] if more else None
-        return Page(bookings, booking_cursor(last.created_ms, last.booking_id) if last else None)
+            rows = await taken.fetch(sql, *after, status, limit + 1, from_ms, *filters)
+        return _page(rows, limit)
+
+    async def found_by_email(
+        self, hashes: Sequence[bytes], limit: int, cursor: str | None = None
+    ) -> Page:
+        """Bookings whose contact has an e-mail of these hashes (`Vault.email_hashes`)."""
+        sql = query("found_by_email")
+        async with connection(self._pool) as taken:
+            rows = await taken.fetch(sql, *_after(cursor), limit + 1, hashes)
+        return _page(rows, limit)
+
+    async def found_by_payment(
+        self, payment_id: str, limit: int, cursor: str | None = None
+    ) -> Page:
+        """Bookings of which some attempt to pay has this id of the gateway."""
+        sql = query("found_by_payment")
+        async with connection(self._pool) as taken:
+            rows = await taken.fetch(sql, *_after(cursor), limit + 1, payment_id)
+        return _page(rows, limit)
 
     async def stock_history(
         self, sale_id: str, item_id: str, limit: int, cursor: str | None = None
@@ -173,6 +191,17 @@ class Reads:
         async with connection(self._pool) as taken:
             rows = await taken.fetch(query("quarantined"))
         return {row["partition"]: row["entries"] for row in rows}
+
+
+def _after(cursor: str | None) -> tuple[int, str]:
+    return read_booking_cursor(cursor) if cursor else _BEGINNING
+
+
+def _page(rows: Sequence[asyncpg.Record], limit: int) -> Page:
+    """Of one row more than asked for, which tells whether there is another page."""
+    bookings = tuple(booking_of(row) for row in rows[:limit])
+    last = bookings[-1] if len(rows) > limit else None
+    return Page(bookings, booking_cursor(last.created_ms, last.booking_id) if last else None)
 
 
 def booking_of(row: asyncpg.Record) -> Booking:

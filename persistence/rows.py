@@ -8,6 +8,7 @@ from typing import Final
 
 import asyncpg
 
+from engine.crypto import unseal_contact
 from engine.limits import DATABASE_DRAIN_TIMEOUT_MS
 from persistence.pool import Connection
 from persistence.projections import Batch, Row
@@ -87,11 +88,13 @@ async def write_rows(
     await _copy(taken, "outbox", _OUTBOX, batch.outbox)
     await _set(taken, query("change_bookings"), batch.changes.values())
     await _set(taken, query("upsert_payments"), batch.payments.values())
-    kept = [(name, contacts[name]) for name in batch.bookings if name in contacts]
+    kept = [(name, *unseal_contact(contacts[name])) for name in batch.bookings if name in contacts]
     await _set(taken, query("upsert_contacts"), kept)
     await _set(taken, query("upsert_sales"), batch.sales.values())
     await _set(taken, query("retire_items"), [(row[0], row[2]) for row in batch.sales.values()])
     await _set(taken, query("define_items"), [row for rows in batch.items.values() for row in rows])
+    await _set(taken, query("add_sale_days"), list(batch.rollups.days()))
+    await _set(taken, query("add_sale_steps"), list(batch.rollups.steps()))
     return await _set(
         taken, query("add_deltas"), [(*key, *batch.deltas[key]) for key in batch.deltas]
     )

@@ -21,6 +21,7 @@ from engine.types import Booking, Status
 from persistence.audit import Audit, AuditEntry
 from persistence.payments import PaymentRow
 from persistence.reads import Reads
+from persistence.rollups import Rollups
 from persistence.steps import chain_of
 
 MAX_DIFFERENCES: Final = 1_000
@@ -86,8 +87,8 @@ class Replay:
     """A partition as its journal tells it, up to and with entry `state.sequence`.
 
     `last` names the last entry of each booking, `payments` has each attempt as of its last entry,
-    `paying` names the bookings whose payment is open, `holds` counts live holds by sale and
-    `changes` the changes of each item's stock.
+    `paying` names the bookings whose payment is open, `holds` counts live holds by sale,
+    `changes` the changes of each item's stock, and `rollups` sums up for the reports.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Replay:
         self.paying: set[str] = set()
         self.holds: Counter[str] = Counter()
         self.changes: Counter[tuple[str, str]] = Counter()
+        self.rollups = Rollups()
         self._audit = audit
         self._cursors = cursors
         self._folded = folded
@@ -173,6 +175,7 @@ class Replay:
         self.state.sequence = sequence
 
     def _count(self, entry: Entry, *, was_held: bool) -> None:
+        self.rollups.add(entry)
         for delta in entry.deltas:
             self.changes[entry.sale_id, delta.item_id] += 1
         if entry.booking:

@@ -9,6 +9,7 @@ from engine.types import Levels
 from persistence.audit import Audit, ItemRow, QuarantineRow, SaleRow, Snapshot
 from workers.replay import Replay
 from workers.verify_redis import slices
+from workers.verify_rollups import compare_rollups
 
 SALES_PER_SLICE = 100
 
@@ -46,6 +47,7 @@ async def compare_partition(audit: Audit, replay: Replay) -> None:
         await _compare_sales(snapshot, replay, given_up)
         await _compare_bookings(snapshot, replay, given_up)
         await _compare_payments(snapshot, replay, given_up)
+        await compare_rollups(audit, snapshot, replay, [row.sequence for row in set_aside])
 
 
 @dataclass(frozen=True, slots=True)

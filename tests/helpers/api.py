@@ -138,6 +138,11 @@ class Api:
         answer = await self.get(f"/v1/sales/{sale_id}/availability?fresh=1")
         return [(item["available"], item["held"], item["sold"]) for item in answer.json()["items"]]
 
+    async def drained(self) -> None:
+        """Wait until PostgreSQL has everything: longer than a request waits for that."""
+        tips = await self.sequences()
+        assert await self.stage.reads.reached(tips, 60_000)
+
     async def sequences(self) -> dict[int, int]:
         """How far each partition's journal is: unmoved means that nothing changed."""
         statuses = await self.stage.engine.journal.statuses()

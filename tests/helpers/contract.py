@@ -44,7 +44,7 @@ class Contract:
         else:
             assert (kind, answer.content) == ("", b""), f"a body that is not documented: {what}"
         for name in described["headers"]:
-            optional = name in {"Idempotency-Replayed", "Retry-After"}
+            optional = name in {"Idempotency-Replayed", "Retry-After", "Content-Disposition"}
             assert optional or name in answer.headers, f"lacks {name}: {what}"
         if answer.status_code in {429, 503} and kind == "application/problem+json":
             assert int(answer.headers["retry-after"]) >= 1, what

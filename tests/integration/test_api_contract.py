@@ -48,7 +48,15 @@ async def test_every_call_of_the_document_answers_as_it_says(shop: Shop) -> None
     assert (await api.post(f"{path}/pay", key=str(uuid.uuid4()))).status_code == 200
     assert (await api.post(f"{path}/complete", **ADMIN)).status_code == 200
     await _pay(shop)
-    assert (await api.get("/v1/ops/payments/stuck", **ADMIN)).status_code == 200
+    for path in (
+        "/v1/ops/payments/stuck",
+        "/v1/reports/summary?group_by=day",
+        "/v1/reports/sales/gig/sell-through",
+    ):
+        assert (await api.get(path, **ADMIN)).status_code == 200
+    await api.drained()
+    found = await api.post("/v1/ops/bookings/search", {"email": "ann@mail.example"}, **ADMIN)
+    assert found.json()["bookings"][0]["id"] == booking["id"]
     cancelled = await api.hold()
     assert (await api.post(f"/v1/bookings/{cancelled['id']}/cancel")).status_code == 200
     history = await api.get("/v1/sales/gig/items/A/history?limit=2", **ADMIN)

@@ -93,6 +93,21 @@ async def test_a_history_is_filtered_by_status_and_sale(ledger: Ledger) -> None:
     assert await numbers(None, status=Status.PENDING) == [1, 0]
 
 
+async def test_a_history_is_filtered_by_when_bookings_were_created(ledger: Ledger) -> None:
+    await made_up(ledger, *({"created_ms": NOON_MS + at} for at in (10, 20, 20, 30)))
+
+    async def numbers(from_ms: int, to_ms: int, **filters: Any) -> list[int]:
+        window = {"from_ms": NOON_MS + from_ms, "to_ms": NOON_MS + to_ms}
+        return [int(name[6:]) for name in await pages(ledger, "ann", 1, **window, **filters)]
+
+    assert await numbers(0, 100) == [3, 2, 1, 0]
+    assert await numbers(10, 30) == [2, 1, 0], "from the beginning on, and not to the end"
+    assert await numbers(11, 31) == [3, 2, 1]
+    assert await numbers(20, 21) == [2, 1]
+    assert await numbers(21, 30) == []
+    assert await numbers(20, 31, sale_id="play") == []
+
+
 async def test_a_page_is_stable_while_newer_bookings_come(ledger: Ledger) -> None:
     await made_up(ledger, {}, {}, {})
     first = await ledger.reads.history("ann", 2)
@@ -185,5 +200,5 @@ async def test_a_history_is_read_from_an_index(ledger: Ledger) -> None:
 
 async def explain(taken: Any, name: str, *arguments: str | None) -> str:
     """How PostgreSQL would read the first page."""
-    rows = await taken.fetch(f"EXPLAIN {query(name)}", MAX_INTEGER, "", None, 50, *arguments)
+    rows = await taken.fetch(f"EXPLAIN {query(name)}", MAX_INTEGER, "", None, 50, 0, *arguments)
     return "\n".join(row[0] for row in rows)

@@ -115,6 +115,21 @@ async def cursor_gone_ahead(books: Books) -> str:
     return "the journal lacks 9 to 11"
 
 
+async def day_of_the_reports(books: Books) -> str:
+    await books.sql(f"UPDATE sale_days SET confirmed = confirmed + 1 WHERE sale_id = '{SALE}'")
+    return "the reports have 4 created, 2 confirmed"
+
+
+async def day_lost_from_the_reports(books: Books) -> str:
+    await books.sql(f"DELETE FROM sale_days WHERE sale_id = '{SALE}'")
+    return "the reports have nothing in USD"
+
+
+async def step_of_the_reports(books: Books) -> str:
+    await books.sql(f"UPDATE sale_steps SET sold = 0 WHERE sale_id = '{SALE}' AND sold <> 0")
+    return "leads to 0 sold of 20, the journal to 2 of 20"
+
+
 PLANTS: tuple[Plant, ...] = (
     entry_in_quarantine,
     cursor_gone_ahead,
@@ -129,6 +144,9 @@ PLANTS: tuple[Plant, ...] = (
     item_lost_in_postgres,
     history_in_postgres,
     history_lost_in_postgres,
+    day_of_the_reports,
+    day_lost_from_the_reports,
+    step_of_the_reports,
     journal_row,
     journal_column,
     journal_row_lost,

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from api import endpoint
-from api.call import Call, Context, Reply, json_reply
-from api.endpoint import CONTEXT, Disconnected, Endpoint
+from api.call import Call, Context, Disconnected, Reply, json_reply
+from api.endpoint import CONTEXT, Endpoint
 from api.operations import ANYBODY, Answered, Operation
 from api.parts import Parts
 from api.problems import Problem

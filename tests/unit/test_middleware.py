@@ -14,8 +14,8 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import middleware
-from api.call import Reply, send_reply
-from api.endpoint import CONTEXT, Disconnected
+from api.call import Disconnected, Reply, send_reply
+from api.endpoint import CONTEXT
 from api.middleware import Gate, _level
 from engine.errors import Unavailable
 from engine.limits import MAX_REQUEST_LINES_PER_S
