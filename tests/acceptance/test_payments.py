@@ -1,4 +1,4 @@
-"""Money through the whole system while the gateway, the API and the worker fail."""
+"""Money through the whole system while the gateway, the API, the worker and Redis fail."""
 
 from __future__ import annotations
 
@@ -41,6 +41,10 @@ async def test_each_paid_booking_is_charged_once_whatever_fails_meanwhile(
     async with killed(system, "api"):
         pass
     assert service.history.count(UNKNOWN) > lost, "nobody was in the middle of a payment"
+    await buyers.paid_more(20, running)
+    assert await payers.open_payments(system) > 0
+    async with killed(system, "redis"):
+        pass
     await running
     assert not service.history.surprises()
     await payers.check(system, buyers, BUYERS)
