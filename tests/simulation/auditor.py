@@ -157,7 +157,9 @@ class Auditor:
                 if name not in self._refunding:
                     self.fail(f"refund of {name}, which nobody asked for")
             case Step.VOID:
-                pass
+                wanted_still = payment.step == "capture" or payment.status == "CAPTURED"
+                if payment.attempt == attempt and wanted_still:
+                    self.fail(f"void of {name}, which is sold: {payment}")
 
     def committed(self, partition: int, before: Tables, after: Tables) -> None:
         """The drain has committed."""

@@ -80,6 +80,8 @@ class Gateway:
         self._watch = watch
         self._kept: dict[str, tuple[Asked, Any, int]] = {}
         self._running: set[str] = set()
+        self.on_the_way = 0
+        """Requests that were sent and are not carried out."""
         self._planned: list[tuple[str, int]] = []
         """What happens to the next requests: a word, and how many come before."""
         self.fired: Counter[str] = Counter()
@@ -114,13 +116,16 @@ class Gateway:
                 answer.set_result(found)
 
         def arrive() -> None:
+            self.on_the_way -= 1
             if key in self._running:
                 loop.call_later(self.latency_s(), give, Unknown("idempotency_key_in_use"))
                 return
             self._running.add(key)
+            self.on_the_way += 1
             loop.call_later(self.latency_s(), finish)
 
         def finish() -> None:
+            self.on_the_way -= 1
             self._running.discard(key)
             known = self._kept.get(key)
             if known is None or self._now_ms() - known[2] > KEY_LIFETIME_MS:
@@ -144,6 +149,7 @@ class Gateway:
             loop.call_later(self.latency_s(), give, Unknown("connection"))
         else:
             late_s = self._chance.choice((9, 14, 50)) if fault == "gateway_late" else 0.0
+            self.on_the_way += 1
             loop.call_later(self.latency_s() + late_s, arrive)
         return answer
 

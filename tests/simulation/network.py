@@ -34,6 +34,8 @@ class Network:
         self._in_flight: dict[asyncio.Future[Any], None] = {}
         self._down_until_s = 0.0
         self._frozen_until_s = 0.0
+        self.on_the_way = 0
+        """Calls that have left their process and not been carried out."""
         self.losses = 0
         """How often all connections were lost."""
         self._planned: dict[str, list[tuple[str, int, float]]] = {}
@@ -78,7 +80,9 @@ class Network:
             left_s = self._frozen_until_s - loop.time()
             if left_s > 0:
                 loop.call_later(left_s, arrive)
-            elif connection == self.losses:
+                return
+            self.on_the_way -= 1
+            if connection == self.losses:
                 raw = self.redis.run(partition, script, args)
                 self._heard(partition, script.name, raw, knew)
                 back = _fail if fault == "lose_reply" else _give
@@ -87,6 +91,7 @@ class Network:
         if fault == "lose_request":
             loop.call_later(self._latency_s(), _fail, answer)
         else:
+            self.on_the_way += 1
             loop.call_later(self._latency_s() + seconds, arrive)
         return answer
 

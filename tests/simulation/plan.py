@@ -40,6 +40,7 @@ class Kind(StrEnum):
     DRAIN = "drain"
     SWEEP = "sweep"
     RECOVER = "recover"
+    RECONCILE = "reconcile"
     WEBHOOK = "webhook"
     """The gateway tells something that happened, perhaps again, perhaps late."""
     # Processes.

@@ -18,6 +18,7 @@ from engine.partitions import Partitions
 from engine.payments import gateway as words
 from engine.payments.gateway import Approved, Reference, Step
 from engine.payments.intents import authorization_of, intent_of, reference_of
+from engine.payments.matching import Verdict, judge
 from engine.payments.saga import Saga
 from engine.pipeline import Argument
 from engine.types import Booking, Levels
@@ -25,6 +26,7 @@ from persistence import commit as committing
 from persistence import drain as draining
 from persistence import projections
 from tests.simulation.postgres import Session
+from workers import reconciler
 from workers.recovery import Recovery
 
 Bug = Callable[[], AbstractContextManager[Any]]
@@ -210,6 +212,13 @@ def _a_refused_void_is_taken_for_done() -> AbstractContextManager[Any]:
     return mock.patch.object(Saga, "_void", wrong)
 
 
+def _the_reconciler_does_not_read_our_books() -> AbstractContextManager[Any]:
+    def wrong(charge: Any, booking: Any, now_ms: int, settled_ms: int) -> Verdict:
+        return judge(charge, None, now_ms, settled_ms)
+
+    return mock.patch.object(reconciler, "judge", wrong)
+
+
 BUGS: Final[dict[str, Bug]] = {
     "captured before it is confirmed": _captured_before_confirmed,
     "recorded before it is captured": _recorded_before_captured,
@@ -227,6 +236,7 @@ BUGS: Final[dict[str, Bug]] = {
     "the journal is trimmed at once": _the_journal_is_trimmed_at_once,
     "an entry is drained without its deltas": _an_entry_is_drained_without_its_deltas,
     "recovery never looks": _recovery_never_looks,
+    "the reconciler does not read our books": _the_reconciler_does_not_read_our_books,
     "a refused void is taken for done": _a_refused_void_is_taken_for_done,
 }
 """By what is wrong."""

@@ -17,6 +17,7 @@ import asyncpg
 
 from engine.limits import DATABASE_LEASE_MS
 from persistence.queries import catalogue
+from tests.simulation.clock import START_MS
 from tests.simulation.rows import COLUMNS, NEW, Row, Tables
 
 LATENCIES_S: Final = (0.0003, 0.001, 0.005)
@@ -49,6 +50,8 @@ class Postgres:
         self.commit_fates: list[bool] = []
         """For commits whose answer is lost: whether they are done."""
         self.unknown_commits = 0
+        self.checked_until_ms: int | None = None
+        """How far the reconciler has come."""
 
     def crash(self, seconds: float) -> None:
         """Sessions end; what was committed is there when it comes back."""
@@ -163,6 +166,10 @@ class Session:
         row = await self.fetchrow(sql, *args)
         return next(iter(row)) if row else None
 
+    async def execute(self, sql: str, *args: Any) -> None:
+        """Run a query that answers nothing."""
+        await self.fetch(sql, *args)
+
     async def copy_records_to_table(
         self, table: str, *, columns: Sequence[str], records: Iterable[Any], timeout: float
     ) -> None:
@@ -238,6 +245,25 @@ class Session:
 
     def _add_deltas(self, sql: str, *columns: Sequence[Any]) -> list[Row]:
         return self._copied().add(zip(*columns, strict=True))
+
+    def _reconciler_position(self, sql: str, gateway: str) -> list[Row]:
+        return [Row(checked_until_ms=self._server.checked_until_ms, installed_ms=START_MS)]
+
+    def _set_checked_until(self, sql: str, gateway: str, at_ms: int) -> list[Row]:
+        self._server.checked_until_ms = max(at_ms, self._server.checked_until_ms or 0)
+        return []
+
+    def _captures(self, sql: str, since_ms: int, until_ms: int, *page: int) -> list[Row]:
+        *after, limit = page
+        found = [
+            Row(at_ms=row["at_ms"], partition=number, sequence=at, entry=row["entry"])
+            for number, tables in self._server.tables.items()
+            for at, row in tables.journal.items()
+            if row["type"] == "captured" and since_ms <= row["at_ms"] < until_ms
+        ]
+        found.sort(key=lambda row: (row["at_ms"], row["partition"], row["sequence"]))
+        places = (((row["at_ms"], row["partition"], row["sequence"]), row) for row in found)
+        return [row for place, row in places if place > tuple(after)][:limit]
 
     def _quarantined_deltas(self, sql: str, sales: Sequence[str]) -> list[Row]:
         return [

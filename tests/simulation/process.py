@@ -12,7 +12,7 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from engine.bookings import Bookings
@@ -35,12 +35,14 @@ from engine.scripts import Script
 from persistence.drain import Drain
 from persistence.pool import Pool
 from persistence.reads import Reads
+from persistence.reconciling import Reconciling
 from tests.helpers.fake import DATA_KEY
 from tests.simulation.clock import host_offset_ms
 from tests.simulation.gateway import Gateway
 from tests.simulation.gateway_client import GatewayClient
 from tests.simulation.network import Network
 from tests.simulation.postgres import Postgres, SessionPool
+from workers.reconciler import Reconciler
 from workers.recovery import Recovery
 from workers.sweeper import Sweeper
 from workers.undecided import Undecided
@@ -194,6 +196,8 @@ class Surroundings:
     network: Network
     postgres: Postgres
     gateway: Gateway
+    run_out: list[str] = field(default_factory=list)
+    """Bookings with an open payment: for `Undecided`, which looks itself whose key has run out."""
 
 
 class Process:
@@ -210,6 +214,14 @@ class Process:
         self.recovery = Recovery(self.engine, self.saga)
         self.sweeper = Sweeper(self.engine, 1_000)
         self.undecided = Undecided(self.engine, self.gateway, self.saga, SETTLED_MS)
+        self.reconciler = Reconciler(
+            self.engine,
+            self.gateway,
+            Reconciling(pool),
+            self.undecided,
+            lambda: outside.run_out,
+            settled_ms=SETTLED_MS,
+        )
         self.drain = Drain(
             pool, self.engine, batch_entries=5, clock=asyncio.get_running_loop().time
         )

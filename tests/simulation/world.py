@@ -54,6 +54,7 @@ class World:
         self.outside = Surroundings(PARTITIONS, self.network, self.postgres, self.gateway)
         self.processes: list[Process] = []
         self.dead: list[Process] = []
+        self._at_work: set[object] = set()
 
     def note(self, what: str) -> None:
         """Add to the trace."""
@@ -116,7 +117,7 @@ class World:
                 return self.ask(asked[-1 - who % len(asked)] if asked else None, what)
             case Kind.ACT:
                 return self.gateway.act(who, succeeds=what > 2)
-            case Kind.DRAIN | Kind.SWEEP | Kind.RECOVER | Kind.WEBHOOK:
+            case Kind.DRAIN | Kind.SWEEP | Kind.RECOVER | Kind.RECONCILE | Kind.WEBHOOK:
                 return self._work(event)
             case Kind.CRASH | Kind.PAUSE | Kind.HOST_CLOCK:
                 return self._break_process(event)
@@ -140,6 +141,8 @@ class World:
                 spawn(self.guarded(process.sweeper.run_once))
             case Kind.RECOVER:
                 spawn(self.guarded(process.recovery.run_once))
+            case Kind.RECONCILE:
+                spawn(self.guarded(process.reconciler.run_once))
             case _:
                 charges = list(self.gateway.charges.values())
                 if not charges:
@@ -154,7 +157,14 @@ class World:
         return True
 
     async def guarded(self, work: Callable[[], object]) -> None:
-        """Do a piece of a worker's work; that something is away is no news."""
+        """Do a piece of a worker's work; that something is away is no news.
+
+        One hand at a time works at a loop, as `workers.loops` has it.
+        """
+        loop = getattr(work, "__self__", work)
+        if loop in self._at_work:
+            return
+        self._at_work.add(loop)
         try:
             found = work()
             assert asyncio.iscoroutine(found)
@@ -163,6 +173,8 @@ class World:
             if not isinstance(error, Fenced) and "Unavailable" not in type(error).__name__:
                 self.auditor.fail(f"a worker was surprised: {error!r}")
             self.note(f"work: {type(error).__name__}")
+        finally:
+            self._at_work.discard(loop)
 
     def _break_process(self, event: Event) -> bool:
         host = self.processes[event.who % PROCESSES].host
@@ -230,7 +242,8 @@ class World:
                 return False
             if self.postgres.tables[partition].sequence != image.state.sequence:
                 return False
-        return not any(process.host.busy for process in self.processes)
+        busy = any(process.host.busy for process in self.processes)
+        return not busy and self.network.on_the_way + self.gateway.on_the_way == 0
 
     def open_partitions(self) -> list[int]:
         """Those that are not closed to everybody."""
