@@ -1,16 +1,16 @@
-"""Is a short history of one item what some order of its operations, one by one, would have told?
+"""Units of one item, one for each who asks, as a thing to be asked one call at a time.
 
-The search of Wing and Gong ("Testing and verifying concurrent objects", 1993), with what was seen
-before left out (Lowe, 2017): an operation may come next if no other has ended before it began. One
-whose outcome is not known may have been done at any time after it began, or never.
+For histories of engines; `tests.helpers.one_item` is the same for histories of HTTP, by the model.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from tests.helpers.linearizable import UNKNOWN as OPEN
+from tests.helpers.linearizable import Call, order_of
 
 UNKNOWN: Final = None
 """What an operation was told whose answer did not come."""
@@ -32,11 +32,6 @@ class Operation:
     began_s: float
     ended_s: float
     told: Told
-
-    @property
-    def latest_s(self) -> float:
-        """When it had been done at the latest."""
-        return math.inf if self.told is UNKNOWN else self.ended_s
 
 
 def do(operation: Operation, state: State, capacity: int) -> tuple[Told, State]:
@@ -71,24 +66,26 @@ def _with(units: dict[str, str], who: str, status: str) -> State:
     return frozenset({**units, who: status}.items())
 
 
+class _Units:
+    """The same as `tests.helpers.linearizable` takes it."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+
+    def start(self) -> State:
+        return frozenset()
+
+    def perform(self, state: State, asked: Operation) -> tuple[Told, State]:
+        return do(asked, state, self._capacity)
+
+    def key(self, state: State) -> State:
+        return state
+
+
 def is_linearizable(history: Sequence[Operation], capacity: int) -> bool:
     """Whether some order explains everything that was told."""
-    seen: set[tuple[frozenset[int], State]] = set()
-
-    def explains(left: frozenset[int], state: State) -> bool:
-        if all(history[at].told is UNKNOWN for at in left):
-            return True
-        if (left, state) in seen:
-            return False
-        seen.add((left, state))
-        first_end_s = min(history[at].latest_s for at in left)
-        for at in left:
-            operation = history[at]
-            if operation.began_s > first_end_s:
-                continue
-            told, after = do(operation, state, capacity)
-            if operation.told in {told, UNKNOWN} and explains(left - {at}, after):
-                return True
-        return False
-
-    return explains(frozenset(range(len(history))), frozenset())
+    calls = [
+        Call(one, OPEN if one.told is UNKNOWN else one.told, one.began_s, one.ended_s)
+        for one in history
+    ]
+    return order_of(calls, _Units(capacity)) is not None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from engine.events import event_ids, events_of
-from engine.journal import Entry, parse_entry
+from engine.journal import MARK_TYPES, Entry, parse_entry
 from engine.model import Operation, PartitionState, PutSale, fold, is_paying
 from engine.payments.gateway import GatewayStatus, Intent, Step
 from engine.payments.limits import PAYMENT_GRACE_MS
@@ -200,6 +200,7 @@ class Auditor:
         wanted = [
             event_id
             for entry in news
+            if entry.type not in MARK_TYPES
             for event_id in event_ids(
                 partition, after.generation, entry.sequence, len(events_of(entry))
             )

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     SWEEP = "sweep"
     RECOVER = "recover"
     RECONCILE = "reconcile"
+    SNAPSHOT = "snapshot"
     WEBHOOK = "webhook"
     """The gateway tells something that happened, perhaps again, perhaps late."""
     # Processes.

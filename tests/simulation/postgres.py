@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import asyncpg
@@ -246,6 +246,19 @@ class Session:
     def _add_deltas(self, sql: str, *columns: Sequence[Any]) -> list[Row]:
         return self._copied().add(zip(*columns, strict=True))
 
+    def _sale_levels(self, sql: str, sales: Sequence[str]) -> list[Row]:
+        return [
+            Row(
+                sale_id=sale_id,
+                item_id=item_id,
+                available=counts[0],
+                held=counts[1],
+                sold=counts[2],
+            )
+            for (sale_id, item_id), counts in self._copied().levels.items()
+            if sale_id in sales
+        ]
+
     def _reconciler_position(self, sql: str, gateway: str) -> list[Row]:
         return [Row(checked_until_ms=self._server.checked_until_ms, installed_ms=START_MS)]
 
@@ -271,22 +284,3 @@ class Session:
             for row in self._copied().others.get("quarantine", [])
             if row["sale_id"] in sales and row["deltas"]
         ]
-
-
-@dataclass
-class SessionPool:
-    """What a process takes its connections from."""
-
-    server: Postgres
-    gate: Gate
-    taken: int = field(default=0)
-
-    @asynccontextmanager
-    async def acquire(self, *, timeout: float) -> AsyncIterator[Session]:
-        """A connection."""
-        await self.gate.gate()
-        if asyncio.get_running_loop().time() < self.server.down_until_s:
-            await asyncio.sleep(self.server.latency())
-            raise ConnectionRefusedError("PostgreSQL is away")
-        self.taken += 1
-        yield Session(self.server, self.gate)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -41,7 +42,7 @@ from tests.simulation.clock import host_offset_ms
 from tests.simulation.gateway import Gateway
 from tests.simulation.gateway_client import GatewayClient
 from tests.simulation.network import Network
-from tests.simulation.postgres import Postgres, SessionPool
+from tests.simulation.postgres import Postgres, Session
 from workers.reconciler import Reconciler
 from workers.recovery import Recovery
 from workers.sweeper import Sweeper
@@ -137,6 +138,23 @@ class Link:
         if raw[0] != b"fenced":
             self.told[partition] = max(raw[1], self.told.get(partition, 0))
         return raw
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPool:
+    """What a process takes its connections from."""
+
+    server: Postgres
+    host: Host
+
+    @asynccontextmanager
+    async def acquire(self, *, timeout: float) -> AsyncIterator[Session]:
+        """A connection."""
+        await self.host.gate()
+        if asyncio.get_running_loop().time() < self.server.down_until_s:
+            await asyncio.sleep(self.server.latency())
+            raise ConnectionRefusedError("PostgreSQL is away")
+        yield Session(self.server, self.host)
 
 
 class JournalOf(Journal):

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from persistence.metrics import LEVEL_MISMATCHES
 from tests.simulation.auditor import Broken
 from tests.simulation.clock import Standstill, VirtualLoop, virtual
 from tests.simulation.plan import Plan
@@ -37,6 +38,7 @@ def run(plan: Plan) -> Result:
     """Carry a plan out, from nothing to rest."""
     loop = VirtualLoop()
     chance = random.Random(f"{plan.seed} run")
+    mismatches = LEVEL_MISMATCHES._value.get()
     with virtual(loop, chance):
         world = World(plan, loop, chance)
         loop.set_exception_handler(lambda _, context: world.auditor.fail(_told(context)))
@@ -48,6 +50,8 @@ def run(plan: Plan) -> Result:
             world.auditor.fail("".join(traceback.format_exception(error)))
         finally:
             _end(world, loop)
+    if LEVEL_MISMATCHES._value.get() != mismatches:
+        world.auditor.fail("the drain finds that the two books of stock disagree")
     text = "\n".join(world.trace).encode()
     fired = world.fired + world.network.fired + world.gateway.fired
     return Result(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from engine.journal import Entry
+from engine.journal import MARK_TYPES, Entry
 from engine.model import (
     BeginPayment,
     Bounds,
@@ -35,6 +35,7 @@ from engine.model import (
     Refunded,
     RequireAction,
     Reserve,
+    Snapshot,
     Voided,
 )
 from engine.outcomes import Outcome
@@ -141,6 +142,7 @@ OPERATIONS: Final[dict[str, Callable[[Arguments], Operation]]] = {
     "voided": lambda a: Voided(*_owned(a)),
     "refund": lambda a: Refund(a.text("booking_id")),
     "refunded": lambda a: Refunded(*_owned(a)),
+    "snapshot": lambda a: Snapshot(a.text("sale_id")),
 }
 """The scripts that the model decides, by name."""
 
@@ -186,6 +188,8 @@ def entry_text(entry: Entry) -> bytes:
     about: dict[str, Any]
     if entry.booking is not None:
         about = booking_members(entry.booking)
+    elif entry.type in MARK_TYPES:
+        about = {"sale_id": entry.sale_id}
     else:
         about = {
             "sale_id": entry.sale_id,

@@ -25,6 +25,11 @@ from tests.simulation.rest import check_rest, settle
 
 PARTITIONS: Final = 2
 PROCESSES: Final = 3
+WORK: Final = {
+    *(Kind.DRAIN, Kind.SWEEP, Kind.RECOVER),
+    *(Kind.RECONCILE, Kind.SNAPSHOT, Kind.WEBHOOK),
+}
+"""What workers do by themselves, and a gateway."""
 PAUSES_S: Final = (0.5, 3.0, 7.0, 12.0, 25.0, 31.0, 45.0, 100.0)
 DELAYS_S: Final = (0.002, 0.05, 0.5, 2.0, 4.9, 6.0, 20.0, 40.0)
 STEPS_MS: Final = (-40_000, -3_000, -500, 500, 3_000, 20_000, 40_000, 130_000)
@@ -117,7 +122,7 @@ class World:
                 return self.ask(asked[-1 - who % len(asked)] if asked else None, what)
             case Kind.ACT:
                 return self.gateway.act(who, succeeds=what > 2)
-            case Kind.DRAIN | Kind.SWEEP | Kind.RECOVER | Kind.RECONCILE | Kind.WEBHOOK:
+            case kind if kind in WORK:
                 return self._work(event)
             case Kind.CRASH | Kind.PAUSE | Kind.HOST_CLOCK:
                 return self._break_process(event)
@@ -141,6 +146,9 @@ class World:
                 spawn(self.guarded(process.sweeper.run_once))
             case Kind.RECOVER:
                 spawn(self.guarded(process.recovery.run_once))
+            case Kind.SNAPSHOT:
+                sale_id = SALES[event.what % len(SALES)].sale_id
+                spawn(self.guarded(lambda: process.engine.sales.snapshot(sale_id)))
             case Kind.RECONCILE:
                 spawn(self.guarded(process.reconciler.run_once))
             case _:
