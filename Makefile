@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 export PYTHON
 
-.PHONY: setup up test demo bench soak mutants check lock
+.PHONY: setup up test demo bench loadtest soak mutants check lock
 
 setup: ## only the set-up
 	@.ci/setup
@@ -20,6 +20,9 @@ demo: setup ## sell out a flash sale over HTTP and print the result
 
 bench: setup ## its own figures beside their limits and a conventional service
 	@exec $(BIN)/holdfast bench
+
+loadtest: setup ## Locust's buyers on a system of its own, then the books; reports in build/loadtests
+	@exec $(BIN)/python -m loadtests
 
 soak: setup ## the long fault runs, by seed, with a report: docs/soak-report.md
 	@exec $(BIN)/python -m tests.soak

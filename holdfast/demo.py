@@ -8,29 +8,27 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from holdfast import dev_auth, gateway
+from holdfast import dev_auth
+from holdfast.books import charges_of, differences_of, wait_until_drained
 from holdfast.demo_result import Result, judge, table
-from holdfast.flash_sale import Failed, FlashSale, Tally
+from holdfast.flash_sale import FlashSale, Tally
 from holdfast.lean_http import Client
-from holdfast.own_system import clean_environment, own_system
+from holdfast.own_system import own_system
 from holdfast.system import DataDirectory, RunFile
 
 CONNECTIONS: Final = 64
-DRAINED_S: Final = 120.0
 TOKEN_TTL_S: Final = 3600
 
 Show = Callable[[str, int, int], None]
@@ -102,12 +100,12 @@ async def _sell(
             showing.cancel()
         levels = await sale.levels()
         show("waiting for PostgreSQL", 0, 0)
-        troubles = await _wait_until_drained(client)
+        troubles = await wait_until_drained(client)
     finally:
         client.close()
     show("comparing the books", 0, 0)
-    charges = await _charges(run)
-    differences = await _verify(data)
+    charges = await charges_of(run)
+    differences = await differences_of(data)
     return judge(buyers, stock, sale.tally, levels, charges, troubles, differences)
 
 
@@ -115,61 +113,6 @@ async def _show_sale(tally: Tally, stock: int, show: Show) -> None:
     while True:
         show(f"sold (refused {tally.refused:,} times)", len(tally.confirmed), stock)
         await asyncio.sleep(0.1)
-
-
-async def _wait_until_drained(client: Client) -> list[str]:
-    """Wait until PostgreSQL has every entry of the journal."""
-    deadline = time.monotonic() + DRAINED_S
-    while time.monotonic() < deadline:
-        found = await client.request("GET", "/readyz", "")
-        backlog = orjson.loads(found.body).get("backlog")
-        if backlog and backlog["entries"] == 0:
-            return []
-        await asyncio.sleep(0.1)
-    return [f"the backlog was not empty after {DRAINED_S:.0f} s"]
-
-
-async def _charges(run: RunFile) -> list[dict[str, Any]]:
-    """Every charge, as the gateway has them. Raises `Failed` or `Lost`."""
-    assert run.gateway_url
-    client = Client(gateway.variables_of(run.gateway_url)[gateway.API_BASE], 1)
-    charges: list[dict[str, Any]] = []
-    cursor = ""
-    try:
-        while True:
-            found = await client.request("GET", f"/_simulator/charges?cursor={cursor}", "")
-            if found.status != 200:
-                raise Failed(f"the gateway's charges: {found.status} {found.body!r}")
-            page = orjson.loads(found.body)
-            charges += page["charges"]
-            cursor = page["next_cursor"]
-            if cursor is None:
-                return charges
-    finally:
-        client.close()
-
-
-async def _verify(data: DataDirectory) -> list[str]:
-    """`holdfast verify`: the differences it finds."""
-    checking = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "holdfast", "verify", "--json", "--data", str(data.path)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=clean_environment(),
-    )
-    try:
-        said, complaint = await checking.communicate()
-    except asyncio.CancelledError:
-        checking.kill()
-        await checking.wait()
-        raise
-    try:
-        verdict: dict[str, Any] = orjson.loads(said)
-    except orjson.JSONDecodeError:
-        return [f"verify: exit {checking.returncode}: {complaint.decode(errors='replace')}"]
-    differences: list[str] = verdict["differences"]
-    return differences
 
 
 @contextmanager
