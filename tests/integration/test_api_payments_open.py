@@ -98,6 +98,46 @@ async def test_past_the_pay_deadline_the_payment_goes_on_and_the_same_key_gets_i
         assert len(await shop.charges(booking["id"])) == 1
 
 
+@pytest.mark.parametrize("path", ["/v1/payment_intents", CAPTURE])
+async def test_webhooks_that_come_before_the_gateways_own_answer_change_nothing(
+    path: str, shop: Shop
+) -> None:
+    booking = await shop.hold()
+    held_back = shop.proxy.plan(Kind.HOLD_ANSWER, path)
+    paying = asyncio.create_task(shop.pay(booking["id"]))
+    await held_back.fired.wait()
+    await shop.told()
+    assert shop.webhook_of(booking["id"])[2].json() == {"taken": True}
+    assert await shop.due() == [booking["id"]]
+    before = await shop.api.sequences()
+    await shop.work()
+    assert await shop.due() == [], "the owner is at it: a worker comes when the lease is over"
+    assert await shop.api.sequences() == before
+    held_back.release()
+    answer = await paying
+    assert (answer.status_code, answer.json()["payment"]["status"]) == (200, "CAPTURED")
+    assert len(await shop.charges(booking["id"])) == 1
+
+
+async def test_a_payment_outlives_a_client_that_hangs_up(shop: Shop) -> None:
+    booking, used = await shop.hold(), key()
+    authorizing = shop.proxy.plan(Kind.HOLD_ANSWER, "/v1/payment_intents")
+    paying = asyncio.create_task(shop.pay(booking["id"], key=used))
+    await authorizing.fired.wait()
+    paying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await paying
+    authorizing.release()
+
+    async def is_captured() -> bool:
+        return bool((await shop.read(booking["id"]))["payment"]["status"] == "CAPTURED")
+
+    await eventually(is_captured, "the payment ends without its client")
+    again = await shop.pay(booking["id"], key=used)
+    assert (again.status_code, again.headers["idempotency-replayed"]) == (200, "true")
+    assert len(await shop.charges(booking["id"])) == 1
+
+
 @pytest.mark.parametrize("kind", [Kind.DROP_REQUEST, Kind.DROP_ANSWER])
 @pytest.mark.parametrize("path", ["/v1/payment_intents", CAPTURE])
 async def test_an_answer_that_never_came_is_asked_for_again_under_the_same_key(
