@@ -11,6 +11,7 @@ from engine.model import Operation, PartitionState, PutSale, fold, is_paying
 from engine.payments.gateway import GatewayStatus, Intent, Step
 from engine.payments.limits import PAYMENT_GRACE_MS
 from engine.types import Booking, Levels, Status
+from persistence.rollups import Rollups
 from tests.simulation.gateway import Asked, Charge, Gateway
 from tests.simulation.redis import Image
 from tests.simulation.rows import Tables
@@ -178,6 +179,7 @@ class Auditor:
         ]
         state = self._folds[after.chain] = fold(news, state)
         self._events(partition, before, after, news)
+        self._reports(before, after, news)
         if after.size != sum(len(row["entry"]) for row in after.journal.values()):
             self.fail(f"PostgreSQL: {after.size} is not the length of its journal")
         for sale_id, sale in state.sales.items():
@@ -212,6 +214,17 @@ class Auditor:
             count = counts[row["subject"]] = counts.get(row["subject"], 0) + 1
             if row["subject_sequence"] != count:
                 self.fail(f"PostgreSQL: {row} is event {count} of its subject")
+
+    def _reports(self, before: Tables, after: Tables, news: list[Entry]) -> None:
+        """What is added up for the reports is added once for each entry."""
+        sums = Rollups()
+        for entry in news:
+            sums.add(entry)
+        for table, wanted in (("sale_days", sums.days()), ("sale_steps", sums.steps())):
+            known = len(before.others.get(table, []))
+            added = [tuple(row) for row in after.others.get(table, [])[known:]]
+            if sorted(added, key=repr) != sorted(map(tuple, wanted), key=repr):
+                self.fail(f"PostgreSQL: {added} was added to {table}")
 
     def forget(self, partition: int, sequence: int) -> None:
         """Redis has lost what came after an entry."""

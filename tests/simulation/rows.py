@@ -11,6 +11,8 @@ import asyncpg
 
 COLUMNS: Final = re.compile(r"INSERT INTO \w+(?: AS \w+)? \(([^)]*)\)")
 """The columns of an INSERT."""
+INSERT: Final = re.compile(r"INSERT INTO (\w+)(?: AS \w+)? \(([^)]*)\)")
+"""The table and the columns of an INSERT."""
 NEW: Final = re.compile(r"AS new \(([^)]*)\)")
 """The columns of what an UPDATE joins."""
 
@@ -68,6 +70,13 @@ class Tables:
                 self._once(self.bookings, row["booking_id"], row)
             else:
                 self.others.setdefault(table, []).append(row)
+
+    def insert_into(self, into: re.Match[str] | None, columns: Sequence[Any]) -> None:
+        """Add rows to a table that an INSERT names."""
+        assert into, "the columns of an INSERT are not found"
+        names = [name.strip() for name in into[2].split(",")]
+        rows = zip(*columns, strict=True)
+        self.insert(into[1], [Row(zip(names, values, strict=True)) for values in rows])
 
     @staticmethod
     def _once(table: dict[Any, Row], key: Any, row: Row) -> None:
