@@ -18,8 +18,8 @@ from engine.types import Contact
 
 _EMAIL_INFO: Final = b"holdfast: finding contacts by e-mail, 1"
 _HASH_BYTES: Final = 16
-_SEALED: Final = 0x01
-"""First byte of what `seal_contact` made with a hash. Fernet's base64 has none of it."""
+_COLON: Final = b":"
+"""Between hash and ciphertext: neither hex digits nor Fernet's base64 have one."""
 
 
 class Vault:
@@ -30,13 +30,12 @@ class Vault:
         # The oldest key: adding a new one in front must not change the fingerprints of requests
         # that were first sent before the rotation.
         self._pepper = hashlib.sha256(b"fingerprint:" + data_keys[-1].encode()).digest()
-
         # What a key encrypts is found under the same key: a contact can be found for as long as it
         # can be read, and a key that is retired takes both away.
         self._email_keys = [_email_key(key) for key in data_keys]
 
     def seal_contact(self, contact: Contact) -> bytes:
-        """What lies beside a booking: the ciphertext, after the hash of the e-mail if it has one.
+        """What lies beside a booking: the ciphertext, after its e-mail's hash if it has one; ASCII.
 
         Only who is told the address can compute the hash; the drain, which writes it down for the
         search, never decrypts.
@@ -44,7 +43,8 @@ class Vault:
         ciphertext = self.encrypt(contact)
         if contact.email is None:
             return ciphertext
-        return bytes([_SEALED]) + _email_hash(self._email_keys[0], contact.email) + ciphertext
+        hashed = _email_hash(self._email_keys[0], contact.email)
+        return hashed.hex().encode() + _COLON + ciphertext
 
     def email_hashes(self, email: str) -> list[bytes]:
         """The hashes of an e-mail under every key, to find it by whichever is beside it."""
@@ -59,7 +59,7 @@ class Vault:
 
         Raises `cryptography.fernet.InvalidToken`.
         """
-        fields = orjson.loads(self._fernet.decrypt(unseal_contact(ciphertext)[0]))
+        fields = orjson.loads(self._fernet.decrypt(ciphertext.rpartition(_COLON)[2]))
         return Contact(email=fields["email"], phone=fields["phone"])
 
     def seal(self, secret: bytes) -> bytes:
@@ -79,11 +79,10 @@ class Vault:
         return hashlib.blake2b(text, digest_size=16, key=self._pepper).hexdigest()
 
 
-def unseal_contact(sealed: bytes) -> tuple[bytes, bytes | None]:
-    """Ciphertext and hash of what `Vault.seal_contact` made; the hash None where there is none."""
-    if sealed[:1] != bytes([_SEALED]):
-        return sealed, None
-    return sealed[1 + _HASH_BYTES :], sealed[1 : 1 + _HASH_BYTES]
+def email_hash_of(sealed: bytes) -> bytes | None:
+    """The hash that `Vault.seal_contact` put in front; None where there is none."""
+    hashed = sealed.rpartition(_COLON)[0]
+    return bytes.fromhex(hashed.decode()) if hashed else None
 
 
 def _email_key(data_key: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from engine.crypto import unseal_contact
+from engine.crypto import email_hash_of
 from engine.limits import DATABASE_DRAIN_TIMEOUT_MS
 from persistence.pool import Connection
 from persistence.projections import Batch, Row
@@ -88,7 +88,8 @@ async def write_rows(
     await _copy(taken, "outbox", _OUTBOX, batch.outbox)
     await _set(taken, query("change_bookings"), batch.changes.values())
     await _set(taken, query("upsert_payments"), batch.payments.values())
-    kept = [(name, *unseal_contact(contacts[name])) for name in batch.bookings if name in contacts]
+    sealed = [(name, contacts[name]) for name in batch.bookings if name in contacts]
+    kept = [(name, contact, email_hash_of(contact)) for name, contact in sealed]
     await _set(taken, query("upsert_contacts"), kept)
     await _set(taken, query("upsert_sales"), batch.sales.values())
     await _set(taken, query("retire_items"), [(row[0], row[2]) for row in batch.sales.values()])
