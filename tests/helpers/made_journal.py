@@ -140,6 +140,8 @@ class MadeJournal:
     seed: int
     partition: int = 0
     currencies: tuple[str, ...] = ("USD", "EUR", "JPY")
+    common: tuple[str, ...] = ()
+    """Lives that are lived eight times as often as others, for each time they are named here."""
     _levels: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
     def texts(self) -> Iterator[bytes]:
@@ -147,7 +149,7 @@ class MadeJournal:
         rng = random.Random(self.seed)
         for number, sale_id in enumerate(self.sales):
             yield self._sale(sale_id, self._currency(number))
-        lives = list(LIVES)
+        lives = [*LIVES, *self.common * 8]
         span_ms = self.days * 86_400_000
         begins = sorted(MIDNIGHT_MS + rng.randrange(span_ms) for _ in range(self.bookings))
         # Those that go on: when, which (so that nothing is left to chance), and its next steps.

@@ -6,7 +6,9 @@ booking is seen in its state, not in the entry's type. So a fault in `persistenc
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from typing import Final
 
 from engine.journal import Entry
@@ -36,13 +38,18 @@ def _is_paid(booking: Booking | None) -> bool:
 
 
 class Recount:
-    """Goes through a journal entry by entry."""
+    """Goes through a journal entry by entry.
 
-    def __init__(self) -> None:
+    Args:
+        courses_of: the sales whose course is kept; None is all of them.
+    """
+
+    def __init__(self, courses_of: Collection[str] | None = None) -> None:
+        self._courses_of = courses_of
         self.days: defaultdict[Key, Counter[str]] = defaultdict(Counter)
         self._bookings: dict[str, Booking] = {}
         self._levels: defaultdict[str, dict[str, Levels]] = defaultdict(dict)
-        self.course: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
+        self.course: defaultdict[str, list[tuple[int, ...]]] = defaultdict(list)
         """Of each sale, after each entry that moved units: time, units sold, capacity."""
 
     def add(self, entry: Entry) -> None:
@@ -53,7 +60,7 @@ class Recount:
             day = entry.at_ms // DAY_MS * DAY_MS
             counts = self.days[day, entry.sale_id, entry.booking.currency]
             counts.update(_became(before, entry.booking))
-        if entry.levels:
+        if entry.levels and (self._courses_of is None or entry.sale_id in self._courses_of):
             items = self._levels[entry.sale_id]
             items |= {levels.item_id: levels for levels in entry.levels}
             sold = sum(levels.sold for levels in items.values())
@@ -72,14 +79,11 @@ class Recount:
         """Of a journal that is at its end: the next one is another partition's."""
         self._bookings.clear()
 
-    def stood_at(self, sale_id: str, at_ms: int) -> tuple[int, int]:
+    def stood_at(self, sale_id: str, at_ms: int) -> tuple[int, ...]:
         """Units sold and capacity before a time."""
-        last = (0, 0)
-        for moved_ms, sold, capacity in self.course[sale_id]:
-            if moved_ms >= at_ms:
-                break
-            last = (sold, capacity)
-        return last
+        course = self.course[sale_id]
+        before = bisect_left(course, (at_ms,))
+        return course[before - 1][1:] if before else (0, 0)
 
     def summary(
         self,

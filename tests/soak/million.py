@@ -1,0 +1,214 @@
+"""A million bookings in the reports: `python -m tests.soak.million [--bookings N] [--seed S]`.
+
+Drains their journals through the drain's own transaction, then holds every report against a slow
+recount of the journal as PostgreSQL has it, and prints what the reports cost PostgreSQL. Exit code
+1 where a number differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from engine.journal import RawEntry, parse_entry
+from engine.limits import MAX_DRAIN_ENTRIES, MAX_EPOCH_MS, MAX_REPORT_ROWS
+from persistence.commit import commit
+from persistence.migrate import migrate
+from persistence.pool import Pool, create_pool
+from persistence.queries import query
+from persistence.reports import GroupBy, Reports
+from persistence.rollups import COARSE_MS, DAY_MS, FINE_MS
+from persistence.steps import Position, understand
+from tests.helpers.made_journal import MIDNIGHT_MS, MadeJournal
+from tests.helpers.recount import Recount
+from tests.helpers.servers import Postgres
+
+PARTITIONS: Final = 4
+SALES: Final = 600
+DAYS: Final = 90
+TARGET_MS: Final = 100
+EXPLAINED: Final = 5
+"""How often each is asked; the median is what is told."""
+COMMON: Final = ("expired", "paid", "used", "paid", "left", "paid")
+"""Lives that most bookings have; every life has some."""
+
+
+def journals(bookings: int, seed: int) -> list[MadeJournal]:
+    """A journal for each partition."""
+    return [
+        MadeJournal(
+            bookings // PARTITIONS,
+            tuple(f"sale-{partition}-{number:03d}" for number in range(SALES // PARTITIONS)),
+            DAYS,
+            seed + partition,
+            partition,
+            common=COMMON,
+        )
+        for partition in range(PARTITIONS)
+    ]
+
+
+def batches(texts: Iterator[bytes]) -> Iterator[list[RawEntry]]:
+    sequence = 0
+    while batch := list(islice(texts, MAX_DRAIN_ENTRIES)):
+        yield [RawEntry(sequence + number, text) for number, text in enumerate(batch, 1)]
+        sequence += len(batch)
+
+
+async def drain(pool: Pool, made: Sequence[MadeJournal]) -> int:
+    """Take all journals over; answers how many entries they were."""
+    total, begun_s = 0, time.monotonic()
+    for journal in made:
+        await pool.execute(
+            "INSERT INTO partitions (partition, generation, initialised_at) VALUES ($1, 1, now())",
+            journal.partition,
+        )
+        position = Position(1, 0, bytes(32), None)
+        for batch in batches(journal.texts()):
+            steps, unknown = understand(batch)
+            assert unknown is None
+            reached = await commit(pool, journal.partition, position, steps, {})
+            assert reached
+            position = reached
+        total += position.sequence
+        rate = total / (time.monotonic() - begun_s)
+        print(f"drained {total:,} entries, {rate:,.0f}/s with their making", flush=True)
+    return total
+
+
+async def recount(pool: Pool, courses_of: Sequence[str]) -> tuple[Recount, int]:
+    """Count again from the journal as PostgreSQL has it; with what is captured as it stands."""
+    counted, revenue = Recount(courses_of), 0
+    for partition in range(PARTITIONS):
+        async with pool.acquire() as taken, taken.transaction():
+            rows = taken.cursor(
+                "SELECT sequence, entry FROM journal WHERE partition = $1 ORDER BY sequence",
+                partition,
+                prefetch=5_000,
+            )
+            async for row in rows:
+                counted.add(parse_entry(row["sequence"], row["entry"]))
+        revenue += counted.revenue()
+        counted.forget_bookings()
+    return counted, revenue
+
+
+async def compare(reports: Reports, counted: Recount, revenue: int, seed: int) -> int:
+    """Compare every kind of report; answers how many rows and points were equal."""
+    rng, equal = random.Random(seed), 0
+    first_ms = MIDNIGHT_MS + rng.randrange(DAYS - 7) * DAY_MS
+    windows = [(None, None), (first_ms, first_ms + 6 * DAY_MS)]
+    sales = [None, rng.choice(sorted({sale for _, sale, _ in counted.days}))]
+    for (from_ms, to_ms), sale_id, group_by in (
+        (window, sale, group_by)
+        for window in windows
+        for sale in sales
+        for group_by in (None, *GroupBy)
+    ):
+        found = await reports.summary(from_ms, to_ms, sale_id, group_by, MAX_REPORT_ROWS)
+        expected = counted.summary(
+            by_day=group_by is GroupBy.DAY,
+            by_sale=group_by is GroupBy.SALE,
+            first_ms=from_ms or 0,
+            last_ms=MAX_EPOCH_MS if to_ms is None else to_ms,
+            sale_id=sale_id,
+        )
+        assert list(found) == expected, (from_ms, to_ms, sale_id, group_by)
+        equal += len(found)
+    total = await reports.summary(None, None, None, None, MAX_REPORT_ROWS)
+    assert sum(row.revenue for row in total) == revenue
+    for sale_id, from_ms, to_ms in (
+        (sale, *window) for sale in counted.course for window in windows
+    ):
+        series = await reports.series(sale_id, from_ms, to_ms)
+        assert series
+        for point in series.points:
+            stood = counted.stood_at(sale_id, point.at_ms)
+            assert (point.sold, point.capacity) == stood, (sale_id, point)
+        equal += len(series.points)
+    return equal
+
+
+async def costs(pool: Pool, sale_id: str) -> dict[str, float]:
+    """Milliseconds of PostgreSQL's time by report: planning and execution, the median of some."""
+    whole = (0, MAX_EPOCH_MS)
+    week_ms = MIDNIGHT_MS + 30 * DAY_MS
+    hour_ms = MIDNIGHT_MS + 45 * DAY_MS
+    asked: dict[str, list[tuple[str, tuple[Any, ...]]]] = {
+        "all": [("summary", (*whole, None, None, MAX_REPORT_ROWS))],
+        "all, by day": [("summary", (*whole, None, GroupBy.DAY, MAX_REPORT_ROWS))],
+        "all, by sale": [("summary", (*whole, None, GroupBy.SALE, MAX_REPORT_ROWS))],
+        "a week, by day": [
+            ("summary", (week_ms, week_ms + 6 * DAY_MS, None, GroupBy.DAY, MAX_REPORT_ROWS))
+        ],
+        "a sale, by day": [("summary", (*whole, sale_id, GroupBy.DAY, MAX_REPORT_ROWS))],
+        "the course of a sale": [
+            ("sale_span", (sale_id, FINE_MS)),
+            ("sale_steps_before", (sale_id, COARSE_MS, hour_ms, FINE_MS, hour_ms)),
+            ("sale_steps", (sale_id, COARSE_MS, MIDNIGHT_MS, hour_ms * 2, 6 * COARSE_MS)),
+        ],
+    }
+    found = {}
+    for name, statements in asked.items():
+        times = sorted([await _explained(pool, statements) for _ in range(EXPLAINED)])
+        found[name] = times[len(times) // 2]
+    return found
+
+
+async def _explained(pool: Pool, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> float:
+    total_ms = 0.0
+    for name, arguments in statements:
+        sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {query(name)}"
+        (told,) = orjson.loads(await pool.fetchval(sql, *arguments))
+        total_ms += told["Planning Time"] + told["Execution Time"]
+    return total_ms
+
+
+async def measure(bookings: int, seed: int, url: str) -> None:
+    """All of it, on an empty database."""
+    await migrate(url)
+    async with await create_pool(url) as pool:
+        made = journals(bookings, seed)
+        entries = await drain(pool, made)
+        await pool.execute("ANALYZE")
+        begun_s = time.monotonic()
+        courses_of = [journal.sales[seed % len(journal.sales)] for journal in made]
+        counted, revenue = await recount(pool, courses_of)
+        print(f"recounted {entries:,} entries in {time.monotonic() - begun_s:.0f} s", flush=True)
+        equal = await compare(Reports(pool), counted, revenue, seed)
+        print(f"{equal:,} rows and points are equal to the recount", flush=True)
+        for table in ("journal", "bookings", "sale_days", "sale_steps"):
+            rows = await pool.fetchval(f"SELECT count(*) FROM {table}")
+            print(f"{table}: {rows:,} rows", flush=True)
+        for name, ms in (await costs(pool, courses_of[0])).items():
+            within = "within" if ms <= TARGET_MS else "NOT within"
+            print(f"report of {name}: {ms:.1f} ms of PostgreSQL, {within} {TARGET_MS}", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.soak.million", description=__doc__)
+    parser.add_argument("--bookings", type=int, default=1_000_000, metavar="N")
+    parser.add_argument("--seed", type=int, default=1, metavar="S")
+    options = parser.parse_args()
+    print(f"million: --bookings {options.bookings} --seed {options.seed}", flush=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="holdfast-million-") as scratch,
+        contextlib.closing(Postgres(Path(scratch) / "postgres")) as server,
+    ):
+        asyncio.run(measure(options.bookings, options.seed, server.fresh_database()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
