@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,25 @@ async def test_a_payment_outlives_a_client_that_hangs_up(shop: Shop) -> None:
     again = await shop.pay(booking["id"], key=used)
     assert (again.status_code, again.headers["idempotency-replayed"]) == (200, "true")
     assert len(await shop.charges(booking["id"])) == 1
+
+
+async def test_a_process_that_stops_lets_its_payments_end(shop: Shop) -> None:
+    booking = await shop.hold()
+    authorizing = shop.proxy.plan(Kind.HOLD_ANSWER, "/v1/payment_intents")
+    app, running = create_app(shop.api.stage.settings, shop.settings), AsyncExitStack()
+    await running.enter_async_context(app.router.lifespan_context(app))
+    path, body = f"/v1/bookings/{booking['id']}/pay", {"payment_method": "pm_card_visa"}
+    paying = asyncio.create_task(shop.api.over(app).post(path, body, key=key()))
+    await authorizing.fired.wait()
+    paying.cancel()
+    stopping = asyncio.create_task(running.aclose())
+    await asyncio.wait({paying})
+    assert not stopping.done()
+    authorizing.release()
+    await stopping
+    # Nobody else is there who could have done it.
+    assert (await shop.read(booking["id"]))["payment"]["status"] == "CAPTURED"
+    assert await shop.due() == []
 
 
 @pytest.mark.parametrize("kind", [Kind.DROP_REQUEST, Kind.DROP_ANSWER])
