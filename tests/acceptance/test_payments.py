@@ -11,6 +11,7 @@ from tests.helpers import payers
 from tests.helpers.client import UNKNOWN, Client
 from tests.helpers.faults import killed
 from tests.helpers.servers import System
+from tests.helpers.stage import eventually
 
 SEED = 8
 BUYERS = 225
@@ -42,7 +43,11 @@ async def test_each_paid_booking_is_charged_once_whatever_fails_meanwhile(
         pass
     assert service.history.count(UNKNOWN) > lost, "nobody was in the middle of a payment"
     await buyers.paid_more(20, running)
-    assert await payers.open_payments(system) > 0
+
+    async def somebody_is_paying() -> bool:
+        return await payers.open_payments(system) > 0
+
+    await eventually(somebody_is_paying, "a payment to be under way")
     async with killed(system, "redis"):
         pass
     await running
