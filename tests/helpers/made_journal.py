@@ -136,7 +136,7 @@ class MadeJournal:
 
     bookings: int
     sales: tuple[str, ...]
-    days: int
+    days: float
     seed: int
     partition: int = 0
     currencies: tuple[str, ...] = ("USD", "EUR", "JPY")
@@ -150,7 +150,7 @@ class MadeJournal:
         for number, sale_id in enumerate(self.sales):
             yield self._sale(sale_id, self._currency(number))
         lives = [*LIVES, *self.common * 8]
-        span_ms = self.days * 86_400_000
+        span_ms = int(self.days * 86_400_000)
         begins = sorted(MIDNIGHT_MS + rng.randrange(span_ms) for _ in range(self.bookings))
         # Those that go on: when, which (so that nothing is left to chance), and its next steps.
         waiting: list[tuple[int, int, Iterator[Step], Fields]] = []

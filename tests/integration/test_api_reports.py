@@ -15,6 +15,7 @@ from api.times import epoch_ms
 from engine.times import rfc3339
 from tests.helpers.api import ITEM, Api, open_api, refused
 from tests.helpers.shop import DECLINED, OPERATOR, PRICE, Shop
+from tests.helpers.stage import eventually
 
 SUMMARY = "/v1/reports/summary"
 DAY_MS = 86_400_000
@@ -105,7 +106,40 @@ async def test_free_bookings_are_confirmed_and_worth_nothing(api: Api) -> None:
     assert (row["revenue"], row["average_time_to_pay_s"]) == (0, None)
 
 
-async def test_rows_are_by_day_by_sale_and_by_currency(api: Api) -> None:
+async def test_a_report_says_from_when_on_it_may_lack_something(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.put_sale()
+    await api.drained()
+    drain = api.stage.drain
+
+    async def hang(_partition: int) -> int:
+        return 0
+
+    async def rests() -> bool:
+        return not drain._busy
+
+    with monkeypatch.context() as patched:
+        patched.setattr(drain, "run_once", hang)
+        await eventually(rests, "no drain is at it")
+        booking = await api.hold()
+        answer = await api.get(SUMMARY, **OPERATOR)
+    assert answer.json()["rows"] == []
+    assert epoch_ms(answer.json()["as_of"]) <= epoch_ms(booking["created_at"])
+    found = await report(api)
+    assert found["rows"][0]["bookings"]["created"] == 1
+    assert epoch_ms(found["as_of"]) > epoch_ms(booking["created_at"])
+    # While Redis is away: what PostgreSQL has, and when it last took something over.
+    api.app.state.parts.opened = None
+    answer = await api.get(SUMMARY, **OPERATOR)
+    assert answer.json()["rows"] == found["rows"]
+    drained_ms = await api.app.state.parts.reports.drained_ms()
+    assert epoch_ms(answer.json()["as_of"]) == drained_ms >= epoch_ms(booking["created_at"])
+
+
+async def test_rows_are_by_day_by_sale_and_by_currency(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for sale_id, currency in (("a", "USD"), ("b", "EUR"), ("c", "USD")):
         await api.put_sale(sale_id, currency=currency)
         await api.hold(sale_id)
@@ -122,6 +156,9 @@ async def test_rows_are_by_day_by_sale_and_by_currency(api: Api) -> None:
     ]
     rows = (await report(api, "?group_by=day"))["rows"]
     assert [row["currency"] for row in rows] == ["EUR", "USD"]
+    monkeypatch.setattr("api.routes_reports.MAX_REPORT_ROWS", 2)
+    assert len((await report(api, "?group_by=day"))["rows"]) == 2
+    refused(await api.get(f"{SUMMARY}?group_by=sale", **OPERATOR), 400, "invalid_request")
 
 
 async def test_a_report_has_whole_days_and_says_which(api: Api) -> None:
@@ -164,14 +201,11 @@ async def test_a_course_goes_from_the_first_unit_sold_to_the_last_change(api: Ap
     refused(unknown, 404, "unknown_sale")
 
 
-async def test_reports_are_for_administrators(api: Api) -> None:
+async def test_reports_are_for_administrators_and_refuse_what_they_do_not_know(api: Api) -> None:
     for path in (SUMMARY, "/v1/reports/sales/gig/sell-through"):
         refused(await api.get(path, sub=None), 401, "unauthenticated")
         for scope in ("bookings", "bookings:any"):
             refused(await api.get(path, scope=scope), 403, "forbidden")
-
-
-async def test_a_summary_refuses_what_it_does_not_know(api: Api) -> None:
     for query, path in (
         ("from=yesterday", "from"),
         ("from=2026-02-30", "from"),
