@@ -34,8 +34,6 @@ class Auditor:
         self.broken: list[str] = []
         self.damaged: set[int] = set()
         self.appended: dict[int, list[Entry]] = {number: [] for number in range(partitions)}
-        self.versions: dict[tuple[str, int], Booking] = {}
-        """Bookings by id and version, as the journal has them."""
         self.changes = 0
         self.images: dict[int, Image | None] = {}
         """The server's own, to be looked at when the gateway is asked."""
@@ -83,7 +81,6 @@ class Auditor:
 
     def _entry(self, partition: int, entry: Entry, booking: Booking, state: PartitionState) -> None:
         name, payment = booking.booking_id, booking.payment
-        self.versions[name, booking.version] = booking
         before = state.bookings.get(name)
         if entry.type == "held" and partition not in self.damaged:
             first = self._keys.setdefault((booking.sale_id, booking.customer_id, entry.key), name)

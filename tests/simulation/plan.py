@@ -36,6 +36,7 @@ class Kind(StrEnum):
     ACT = "act"
     """A buyer does what his bank asks of him, or gives up."""
     PUT = "put"
+    REBUILD = "rebuild"
     # Workers.
     DRAIN = "drain"
     SWEEP = "sweep"
@@ -70,7 +71,13 @@ class Kind(StrEnum):
 
 
 KINDS: Final = tuple(Kind)
-_RARE: Final = {Kind.HOST_CLOCK, Kind.DATABASE_CRASH, Kind.DATABASE_FAILOVER, Kind.PUT}
+_RARE: Final = {
+    Kind.HOST_CLOCK,
+    Kind.DATABASE_CRASH,
+    Kind.DATABASE_FAILOVER,
+    Kind.PUT,
+    Kind.REBUILD,
+}
 _HEAVY: Final = {Kind.REDIS_TAIL: 2, Kind.REDIS_FLUSH: 1}
 """After these a partition is mostly closed, and the rest of the run shows little."""
 _OFTEN: Final = {

@@ -33,6 +33,7 @@ from engine.pipeline import Argument, Pipeline
 from engine.pressure import Marks
 from engine.sales import Sales
 from engine.scripts import Script
+from engine.types import Floor
 from persistence.drain import Drain
 from persistence.pool import Pool
 from persistence.reads import Reads
@@ -113,10 +114,10 @@ class Link:
         self._partitions = {keys.meta(number): number for number in range(keys.partitions)}
         self._losses = 0
         self.on_reconnect: Callable[[], Coroutine[Any, Any, None]] | None = None
-        self.floor: Callable[[int], int] = lambda _: 0
+        self.floor: Callable[[int], Floor] = lambda _: Floor(0, 0)
         """What this process was told of a partition by PostgreSQL."""
-        self.told: dict[int, int] = {}
-        """The highest sequence by partition that this process was ever answered with."""
+        self.told: dict[tuple[int, int], int] = {}
+        """The last sequence by partition and generation that this process was answered with."""
 
     async def run(self, script: Script, key: bytes, args: Iterable[Argument]) -> Any:
         """Run a script; raises `Unavailable`."""
@@ -126,8 +127,12 @@ class Link:
             if self.on_reconnect is not None:
                 await self.on_reconnect()
         partition = self._partitions[key]
-        knew = max(self.told.get(partition, 0), self.floor(partition))
-        answer = self._network.send(self._host.name, partition, script, tuple(args), knew)
+        sent, floor = tuple(args), self.floor(partition)
+        place = (partition, int(sent[0]))
+        knew = self.told.get(place, 0)
+        if floor.generation == place[1]:
+            knew = max(knew, floor.sequence)
+        answer = self._network.send(self._host.name, partition, script, sent, knew)
         try:
             async with asyncio.timeout(CALL_TIMEOUT_MS / 1000):
                 raw: list[Any] = await answer
@@ -136,7 +141,7 @@ class Link:
         finally:
             await self._host.gate()
         if raw[0] != b"fenced":
-            self.told[partition] = max(raw[1], self.told.get(partition, 0))
+            self.told[place] = max(raw[1], self.told.get(place, 0))
         return raw
 
 
@@ -187,7 +192,7 @@ class EngineOf(Engine):
         self._refreshed_at = -math.inf
         self.link = Link(host, network, self.keys)
         self.link.on_reconnect = self.refresh_floors
-        self.link.floor = lambda partition: self.partitions.floor(partition).sequence
+        self.link.floor = self.partitions.floor
         caller = Caller(cast(Pipeline, self.link), self.keys, self.partitions, self.refresh_floors)
         self.sales = Sales(caller, self.keys)
         self.bookings = Bookings(caller, self.keys, self.vault, None, Marks(), None)

@@ -20,6 +20,7 @@ from tests.simulation.network import Network
 from tests.simulation.plan import WAITS_MS, Event, Kind, Plan
 from tests.simulation.postgres import LATENCIES_S, Postgres
 from tests.simulation.process import Process, Surroundings
+from tests.simulation.rebuild import rebuild
 from tests.simulation.redis import Redis
 from tests.simulation.rest import check_rest, settle
 
@@ -117,6 +118,9 @@ class World:
                 return self.ask(self.buyers.about(event.kind, who), what)
             case Kind.PUT:
                 return self.ask(self.buyers.put(who, what), what)
+            case Kind.REBUILD:
+                operator = self.processes[what % PROCESSES]
+                operator.host.spawn(self.guarded(lambda: self.rebuild(who % PARTITIONS, operator)))
             case Kind.AGAIN:
                 asked = self.buyers.requests
                 return self.ask(asked[-1 - who % len(asked)] if asked else None, what)
@@ -134,6 +138,13 @@ class World:
             case _:
                 return self._break_server(event)
         return True
+
+    async def rebuild(self, partition: int, operator: Process) -> None:
+        """Have an operator rebuild a partition, who begins again where a drain is at it."""
+        for _ in range(60):
+            if await rebuild(self, partition, operator):
+                return
+            await asyncio.sleep(0.5)
 
     def _work(self, event: Event) -> bool:
         """Something that a worker does by itself, at a moment of our choice."""
@@ -217,8 +228,7 @@ class World:
             case Kind.COMMIT_UNKNOWN:
                 self.postgres.commit_fates.append(event.what % 2 == 0)
             case Kind.DATABASE_FAILOVER:
-                # What is lost is younger than what Redis keeps behind the cursor.
-                return self.postgres.fail_over(1 + event.what % 4, self.loop.time() - 240) > 0
+                return self._fail_over(1 + event.what % 4)
             case _:
                 self.gateway.plan(event.kind, event.what % 3)
         return True
@@ -238,8 +248,19 @@ class World:
         self.network.crash(1.0)
         return lost
 
+    def _fail_over(self, commits: int) -> bool:
+        """PostgreSQL loses commits, all younger than what Redis keeps behind the cursor."""
+        lost = self.postgres.fail_over(commits, self.loop.time() - 240)
+        for partition, image in self.redis.images.items():
+            if image and image.generation > self.postgres.tables[partition].generation:
+                # Its rebuild is lost with them, and Redis has nothing from before it.
+                self.auditor.damaged.add(partition)
+        return lost > 0
+
     def at_rest(self) -> bool:
-        """Whether nothing is left to be done, in the partitions that are open."""
+        """Whether nothing is left to be done."""
+        if len(self.open_partitions()) < PARTITIONS:
+            return False
         if self.buyers.unanswered_in(self.open_partitions()):
             return False
         for partition in self.open_partitions():
@@ -255,8 +276,12 @@ class World:
 
     def open_partitions(self) -> list[int]:
         """Those that are not closed to everybody."""
-        images = self.redis.images
-        return [at for at, image in images.items() if image and image.fenced is None]
+        generations = {at: tables.generation for at, tables in self.postgres.tables.items()}
+        return [
+            at
+            for at, image in self.redis.images.items()
+            if image and image.fenced is None and image.generation == generations[at]
+        ]
 
     def bookings(self) -> dict[str, Booking]:
         """All bookings of open partitions."""
