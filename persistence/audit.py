@@ -146,6 +146,14 @@ class Snapshot:
         self._partition = partition
         self.position = position
 
+    async def stray_entry(self) -> int | None:
+        """The first entry that is there and lies outside what the cursor covers."""
+        assert self.position
+        sequence: int | None = await self._taken.fetchval(
+            query("audit_stray_entry"), self._partition, self.position.sequence
+        )
+        return sequence
+
     async def quarantine(self) -> list[QuarantineRow]:
         """The entries that could not be applied."""
         rows = await self._taken.fetch(query("audit_quarantine"), self._partition)

@@ -421,6 +421,12 @@ SELECT
 FROM partitions
 WHERE partition = $1;
 
+-- audit_stray_entry --
+-- Read the first sequence in a partition's journal that lies outside what its cursor covers.
+SELECT min(sequence)
+FROM journal
+WHERE partition = $1 AND (sequence > $2 OR sequence < 1);
+
 -- audit_quarantine --
 -- Read what of a partition's journal could not be applied.
 SELECT

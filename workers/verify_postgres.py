@@ -34,6 +34,10 @@ async def compare_partition(audit: Audit, replay: Replay) -> None:
             return
         if position.chain != replay.chain:
             replay.differ(f"the chain at the cursor, {position.sequence}, is not the journal's")
+        if (stray := await snapshot.stray_entry()) is not None:
+            replay.differ(
+                f"the journal has entry {stray}, and the cursor is at {position.sequence}"
+            )
         if position.bytes != replay.bytes:
             replay.differ(
                 f"PostgreSQL counts {position.bytes} bytes up to the cursor, {position.sequence}, "

@@ -51,6 +51,24 @@ async def test_a_refund_gives_the_money_and_the_units_back(shop: Shop) -> None:
     await given_back(shop, booking)
 
 
+async def test_a_booking_that_left_redis_is_read_refunded_and_given_its_money_back(
+    shop: Shop,
+) -> None:
+    booking = await shop.paid()
+    stage = shop.api.stage
+    partition = stage.partition()
+    await stage.drained()
+    cursor = (await stage.reads.cursors())[partition].sequence
+    assert await stage.engine.bookings.evict(partition, cursor, 0, 10) == 1
+    assert await shop.read(booking["id"]) == booking
+    told = await operate(shop, booking, "refund")
+    assert (told["status"], told["payment"]["status"]) == ("CANCELLED", "REFUNDING")
+    assert await shop.api.levels() == [(10, 0, 0)]
+    await shop.work()
+    assert (await shop.read(booking["id"]))["payment"]["status"] == "REFUNDED"
+    await given_back(shop, booking)
+
+
 async def test_a_refund_of_what_was_used_up_gives_no_units_back(shop: Shop) -> None:
     booking = await shop.paid()
     assert (await operate(shop, booking, "complete"))["status"] == "COMPLETED"

@@ -94,6 +94,15 @@ async def journal_row_lost(books: Books) -> str:
     return "the journal lacks 4 to 4"
 
 
+async def journal_row_inserted(books: Books) -> str:
+    await books.sql(
+        "INSERT INTO journal SELECT partition, 12, generation, at_ms, type, booking_id, sale_id,"
+        f" entry, chain FROM journal WHERE partition = {books.stage.partition(SALE)}"
+        " AND sequence = 8"
+    )
+    return "the journal has entry 12, and the cursor is at 8"
+
+
 async def chain_in_postgres(books: Books) -> str:
     partition = books.stage.partition(SALE)
     await books.sql(f"UPDATE partitions SET chain = sha256('x') WHERE partition = {partition}")
@@ -150,6 +159,7 @@ PLANTS: tuple[Plant, ...] = (
     journal_row,
     journal_column,
     journal_row_lost,
+    journal_row_inserted,
     chain_in_postgres,
 )
 
