@@ -11,7 +11,7 @@ from engine.calls import Caller
 from engine.errors import Unavailable
 from engine.outcomes import Outcome
 from engine.payments.types import Payment, PaymentStatus, Step
-from engine.types import ArchivedBooking, Booking, Status, pack_lines
+from engine.types import ArchivedBooking, ArchivedSale, Booking, Status, pack_lines
 
 _TOLD: Final = ("return_url", "authorization_id", "capture_id", "decline_code")
 
@@ -21,6 +21,12 @@ class Archive(Protocol):
 
     async def booking(self, booking_id: str) -> ArchivedBooking | None:
         """Find a booking; None where there never was one. Raises `Unavailable`."""
+
+    async def sale(self, sale_id: str) -> ArchivedSale | None:
+        """Find a sale; None where there never was one. Raises `Unavailable`."""
+
+    async def customers(self, sale_id: str) -> Mapping[str, int]:
+        """The units that customers hold and have bought in a sale. Raises `Unavailable`."""
 
 
 def require_not_below(archived: ArchivedBooking | None, version: int) -> None:

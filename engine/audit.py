@@ -40,11 +40,16 @@ class SaleReading:
     holds: int
     first_deadline_ms: int | None
     due_ms: int | None
+    retired: bool = False
+    """Whether it has left Redis; then there is nothing else of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CustomersReading:
-    """Units of customers in a sale at a sequence; None where Redis counts none."""
+    """Units of customers in a sale at a sequence; None where Redis counts none.
+
+    Without any where the sale has left Redis.
+    """
 
     sale_id: str
     sequence: int
@@ -113,7 +118,8 @@ class Audit:
         """A sale with its stock."""
         reply = await self._caller.run("audit_sale", partition, sale_id)
         if reply.outcome is not Outcome.FOUND:
-            return SaleReading(sale_id, reply.sequence, {}, {}, 0, 0, None, None)
+            retired = reply.outcome is Outcome.SALE_RETIRED
+            return SaleReading(sale_id, reply.sequence, {}, {}, 0, 0, None, None, retired)
         sale, stock, customers, holds, first, due = reply.values
         return SaleReading(
             sale_id, reply.sequence, _fields(sale), _fields(stock), customers, holds,
@@ -125,6 +131,8 @@ class Audit:
     ) -> CustomersReading:
         """What customers hold and have bought in a sale."""
         reply = await self._caller.run("audit_customers", partition, sale_id, *customer_ids)
+        if reply.outcome is Outcome.SALE_RETIRED:
+            return CustomersReading(sale_id, reply.sequence, {})
         units = zip(customer_ids, map(_number, reply.values[0]), strict=True)
         return CustomersReading(sale_id, reply.sequence, dict(units))
 

@@ -15,6 +15,7 @@ from engine.errors import Unavailable
 from engine.keys import Keys, new_booking_id
 from engine.outcomes import Outcome
 from engine.pressure import Marks
+from engine.retired import RetiredSales
 from engine.types import (
     Booking,
     CancelReason,
@@ -60,6 +61,7 @@ class Bookings:
         self._rate_limit = rate_limit
         self.marks = marks
         self._archive = archive
+        self._retired = RetiredSales(caller, keys, archive)
 
     async def reserve(
         self,
@@ -181,7 +183,7 @@ class Bookings:
         if reply.outcome is Outcome.ABSENT and reply.text() == _OTHER_CUSTOMER:
             return Answer(Outcome.ABSENT)
         archived = await self._archive.booking(booking_id) if self._archive else None
-        if reply.outcome is Outcome.EVICTED:
+        if reply.outcome in (Outcome.EVICTED, Outcome.SALE_RETIRED):
             require_not_below(archived, int(reply.text()))
         if archived is None or customer_id not in (None, archived.booking.customer_id):
             return Answer(Outcome.ABSENT)
@@ -277,6 +279,9 @@ class Bookings:
             reply.outcome is Outcome.ABSENT and reply.text() != _OTHER_CUSTOMER
         )
         if gone and await bring_back(self._caller, self._archive, partition, booking_id):
+            reply = await self._caller.run(name, partition, booking_id, *arguments)
+        if reply.outcome is Outcome.SALE_RETIRED:
+            await self._retired.bring_back(reply.text(), int(reply.text(1)))
             reply = await self._caller.run(name, partition, booking_id, *arguments)
         return _answer(reply)
 

@@ -60,7 +60,7 @@ class Engine:
             self._connect, replicas=replicas, on_reconnect=self.refresh_floors
         )
         caller = Caller(self._pipeline, self.keys, self.partitions, self.refresh_floors)
-        self.sales = Sales(caller, self.keys)
+        self.sales = Sales(caller, self.keys, archive)
         self.bookings = Bookings(
             caller,
             self.keys,

@@ -72,7 +72,15 @@ FAMILIES: Final = (
         "zset",
         "sale ids, all scored 0, so that they can be paged by name",
         "put_sale",
-        "as long as the sale",
+        "for ever, also of sales that have left",
+    ),
+    Family(
+        "retired",
+        (),
+        "hash",
+        "ids of closed sales that have left, with the partition's sequence when they did",
+        "retire_sale; load_sale removes",
+        "as long as the sale is not touched",
     ),
     Family(
         "due",

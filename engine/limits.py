@@ -182,6 +182,12 @@ DRAIN_GATHER_MS: Final = 20
 DRAIN_IDLE_MIN_MS: Final = 5
 DRAIN_IDLE_MAX_MS: Final = 40
 EVICTION_INTERVAL_MS: Final = 1_000
+SALE_RETENTION_MS: Final = 24 * 3600 * 1000
+"""How long a sale stays in Redis after it closed."""
+RETIREMENT_PASS_MS: Final = 60_000
+RETIREMENT_PAUSE_MS: Final = 1_000
+MAX_CLOSED_SALES_SCANNED: Final = 200
+MAX_CUSTOMERS_PER_CALL: Final = 1_000
 SNAPSHOT_INTERVAL_MS: Final = 30_000
 """A sale that changes gets a snapshot so often, and not more often."""
 SNAPSHOT_PAUSE_MS: Final = 1_000

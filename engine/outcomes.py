@@ -30,6 +30,7 @@ class Outcome(StrEnum):
     # What was named is not there.
     UNKNOWN_SALE = "unknown_sale"
     UNKNOWN_ITEM = "unknown_item"
+    SALE_RETIRED = "sale_retired"
     ABSENT = "absent"
     EVICTED = "evicted"
 

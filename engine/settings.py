@@ -127,6 +127,8 @@ class Settings(BaseSettings):
     sweep_interval_ms: int = Field(200, ge=10, le=60_000)
     finished_retention_ms: int = Field(limits.FINISHED_RETENTION_MS, ge=1_000, le=30 * 86_400_000)
     """How long a finished booking stays in Redis."""
+    sale_retention_ms: int = Field(limits.SALE_RETENTION_MS, ge=1_000, le=3_660 * 86_400_000)
+    """How long a sale stays in Redis after it closed."""
     event_source: str = Field("/holdfast", min_length=1, max_length=200)
     """The `source` of public events: a URI reference that tells installations apart."""
     event_stream_entries: int = Field(0, ge=0, le=10_000_000)

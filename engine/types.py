@@ -283,6 +283,14 @@ class ArchivedBooking:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchivedSale:
+    """A sale as PostgreSQL has it when its partition's cursor is at `sequence`."""
+
+    sale: Sale
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
 class Floor:
     """The least that a partition may be at: PostgreSQL's generation and cursor."""
 

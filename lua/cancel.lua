@@ -2,9 +2,9 @@
 -- Cancels a booking in PENDING or CONFIRMED and gives its units back. Said again: the present
 -- state. A hold that is due already is ended as expired, whoever cancels it.
 -- keys:     meta
--- derives:  journal stock customers deadlines due finished booking tombstone payments
+-- derives:  journal stock customers deadlines due finished booking tombstone payments retired
 -- args:     generation seen booking_id customer_id reason trace
--- outcomes: fenced absent evicted invalid_state unchanged cancelled
+-- outcomes: fenced sale_retired absent evicted invalid_state unchanged cancelled
 -- entries:  cancelled expired
 -- @include keys
 -- @include lib/partition
@@ -20,6 +20,8 @@
 -- @include lib/repair_due
 -- @include lib/find_booking
 -- @include lib/reply
+-- @include lib/retired
+-- @include lib/sale_retired_reply
 -- @include lib/schedule
 local partition, fenced = open_partition()
 if fenced then
@@ -34,6 +36,9 @@ if booking.status == 'CANCELLED' then
 end
 if booking.status == 'COMPLETED' then
   return booking_reply('invalid_state', partition, booking)
+end
+if is_retired(booking.sale_id) then
+  return sale_retired_reply(partition, booking.sale_id)
 end
 local pending = booking.status == 'PENDING'
 -- What becomes of the payment: an authorization under way is voided when its answer comes, a

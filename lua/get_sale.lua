@@ -2,18 +2,23 @@
 -- Reads a sale with its levels: definition (JSON), version, created_ms, updated_ms, now_ms, then
 -- the stock hash as field, value, …; and the units of due holds, as `item:quantity:price,…` each.
 -- keys:     meta
--- derives:  sale stock deadlines booking
+-- derives:  sale stock deadlines booking retired
 -- args:     generation seen sale_id max_due_scanned
--- outcomes: fenced unknown_sale found
+-- outcomes: fenced sale_retired unknown_sale found
 -- entries:  none
 -- @include keys
 -- @include lib/partition
+-- @include lib/retired
+-- @include lib/sale_retired_reply
 local partition, fenced = open_partition()
 if fenced then
   return fenced
 end
 local sale_id = ARGV[3]
 local sale = redis.call('HMGET', key_sale(sale_id), 'definition', 'version', 'created_ms', 'updated_ms')
+if not sale[1] and is_retired(sale_id) then
+  return sale_retired_reply(partition, sale_id)
+end
 if not sale[1] then
   return {'unknown_sale', partition.sequence, ''}
 end

@@ -2,14 +2,16 @@
 -- Creates or updates a sale. The same operation id again: the first answer. Capacities are set,
 -- not added; lowering one below held + sold is refused, as is removing an item in use.
 -- keys:     meta
--- derives:  journal sales sale stock
+-- derives:  journal sales sale stock retired
 -- args:     generation seen sale_id operation definition opens_ms closes_ms hold_ms
 --           max_units_per_customer currency trace [item_id capacity unit_price max_per_booking]...
--- outcomes: fenced sale_in_past capacity_in_use currency_in_use unchanged created updated
+-- outcomes: fenced sale_retired sale_in_past capacity_in_use currency_in_use unchanged created updated
 -- entries:  sale_put stock_adjusted
 -- @include keys
 -- @include lib/partition
 -- @include lib/append
+-- @include lib/retired
+-- @include lib/sale_retired_reply
 local partition, fenced = open_partition()
 if fenced then
   return fenced
@@ -19,6 +21,9 @@ local sale = redis.call('HMGET', key_sale(sale_id), 'operation', 'outcome', 'def
   'currency', 'version')
 if sale[1] == operation then
   return {sale[2], partition.sequence, ''}
+end
+if not sale[6] and is_retired(sale_id) then
+  return sale_retired_reply(partition, sale_id)
 end
 -- A sale that ended stays editable; a sale is not put into the past.
 if closes_ms > 0 and closes_ms <= partition.now_ms and sale[4] ~= ARGV[7] then
@@ -75,7 +80,7 @@ if sale[5] and sale[5] ~= ARGV[10] and in_use then
   return {'currency_in_use', partition.sequence, ''}
 end
 
-local outcome = sale[1] and 'updated' or 'created'
+local outcome = sale[6] and 'updated' or 'created'
 local redefined = sale[3] ~= definition
 if not redefined and #deltas == 0 then
   return {'unchanged', partition.sequence, ''}

@@ -2,9 +2,9 @@
 -- An operator refunds a captured payment, whole. A confirmed booking is cancelled with it and gives
 -- its units back; a completed one was used up and stays. Said again: the present state.
 -- keys:     meta
--- derives:  journal stock customers deadlines finished booking tombstone payments
+-- derives:  journal stock customers deadlines finished booking tombstone payments retired
 -- args:     generation seen booking_id trace
--- outcomes: fenced absent evicted invalid_state unchanged refund_begun
+-- outcomes: fenced sale_retired absent evicted invalid_state unchanged refund_begun
 -- entries:  refund_begun
 -- @include keys
 -- @include lib/partition
@@ -19,6 +19,8 @@
 -- @include lib/end_booking
 -- @include lib/find_booking
 -- @include lib/reply
+-- @include lib/retired
+-- @include lib/sale_retired_reply
 -- @include lib/schedule
 local partition, fenced = open_partition()
 if fenced then
@@ -34,6 +36,9 @@ if booking.payment_step == 'refund' or booking.payment_status == 'REFUNDED' then
 end
 if booking.payment_status ~= 'CAPTURED' then
   return booking_reply('invalid_state', partition, booking)
+end
+if is_retired(booking.sale_id) then
+  return sale_retired_reply(partition, booking.sale_id)
 end
 booking.payment_status = 'REFUNDING'
 booking.payment_step = 'refund'

@@ -2,6 +2,7 @@
 -- Holds stock for a booking: all lines or none.
 -- keys:     meta
 -- derives:  journal sale stock customers deadlines due finished booking contact idempotency rate
+--           retired
 -- args:     generation seen booking_id sale_id customer_id key fingerprint idempotency_ttl_ms
 --           interval_us burst_us max_backlog_entries max_backlog_bytes max_backlog_age_ms
 --           max_due_scanned max_taken max_amount contact trace [item_id quantity]...
@@ -26,6 +27,7 @@
 -- @include lib/allow_rate
 -- @include lib/replay
 -- @include lib/pressure
+-- @include lib/retired
 local partition, fenced = open_partition()
 if fenced then
   return fenced
@@ -56,7 +58,8 @@ end
 local sale = redis.call('HMGET', key_sale(sale_id), 'opens_ms', 'closes_ms', 'hold_ms',
   'max_units_per_customer', 'currency')
 if not sale[1] then
-  return refuse('unknown_sale')
+  -- One that has left is closed.
+  return refuse(is_retired(sale_id) and 'sale_closed' or 'unknown_sale')
 end
 local closes_ms = tonumber(sale[2])
 if partition.now_ms < tonumber(sale[1]) then

@@ -245,6 +245,62 @@ SELECT
 FROM items
 WHERE sale_id = any($1::text[]);
 
+-- sales_at_rest --
+-- Read which of some sales have nothing open, nothing in quarantine, and no booking that changed.
+SELECT sale.sale_id
+FROM sales AS sale
+WHERE
+    sale.sale_id = any($1::text[])
+    AND NOT EXISTS (
+        SELECT 1
+        FROM bookings AS booking
+        LEFT JOIN payments AS payment
+            ON booking.booking_id = payment.booking_id AND payment.step_ms IS NOT NULL
+        WHERE
+            booking.sale_id = sale.sale_id
+            AND (
+                booking.status = 'PENDING'
+                OR booking.updated_ms > (extract(EPOCH FROM now()) * 1000)::bigint - $2::bigint
+                OR payment.booking_id IS NOT NULL
+            )
+    )
+    AND NOT EXISTS (
+        SELECT 1
+        FROM quarantine
+        WHERE quarantine.sale_id = sale.sale_id
+    );
+
+-- archived_sale --
+-- Read a sale, where its partition's cursor is, and if an entry of it waits in quarantine.
+SELECT
+    sale.*,
+    partitions.sequence,
+    EXISTS (
+        SELECT 1
+        FROM quarantine
+        WHERE quarantine.sale_id = sale.sale_id AND quarantine.discarded_at IS NULL
+    ) AS waits
+FROM sales AS sale
+INNER JOIN partitions ON sale.partition = partitions.partition
+WHERE sale.sale_id = $1;
+
+-- archived_items --
+-- Read the items of a sale's definition, in its order.
+SELECT *
+FROM items
+WHERE sale_id = $1 AND position IS NOT NULL
+ORDER BY position;
+
+-- customers_of_sale --
+-- Read how many units customers hold and have bought in a sale.
+SELECT
+    booking.customer_id,
+    sum(line.quantity)::bigint AS units
+FROM bookings AS booking
+INNER JOIN lines AS line ON booking.booking_id = line.booking_id
+WHERE booking.sale_id = $1 AND booking.status <> 'CANCELLED'
+GROUP BY booking.customer_id;
+
 -- quarantined_deltas --
 -- Read the deltas that the levels of some sales lack because their entries are in quarantine.
 SELECT

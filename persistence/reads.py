@@ -13,13 +13,18 @@ from typing import Final
 
 import asyncpg
 
+from engine.errors import Unavailable
 from engine.limits import CURSOR_POLL_MS, MAX_INTEGER
 from engine.types import (
     ArchivedBooking,
+    ArchivedSale,
     Booking,
     CancelReason,
     Floor,
+    ItemDefinition,
     Levels,
+    Sale,
+    SaleDefinition,
     Status,
     unpack_lines,
 )
@@ -93,6 +98,30 @@ class Reads:
         if row is None:
             return None
         return ArchivedBooking(booking_of(row), row["ciphertext"], row["sequence"])
+
+    async def sale(self, sale_id: str) -> ArchivedSale | None:
+        """A sale, whether it still lives in Redis or not; None where there never was one.
+
+        Raises `Unavailable` also where an entry of it waits in quarantine: then its levels here
+        are not yet what they were there.
+        """
+        async with (
+            connection(self._pool) as taken,
+            taken.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            row = await taken.fetchrow(query("archived_sale"), sale_id)
+            if row is None:
+                return None
+            if row["waits"]:
+                raise Unavailable(f"entries of sale {sale_id} are in quarantine")
+            items = await taken.fetch(query("archived_items"), sale_id)
+        return ArchivedSale(sale_of(row, items), row["sequence"])
+
+    async def customers(self, sale_id: str) -> dict[str, int]:
+        """The units that customers hold and have bought in a sale."""
+        async with connection(self._pool) as taken:
+            rows = await taken.fetch(query("customers_of_sale"), sale_id)
+        return {row["customer_id"]: row["units"] for row in rows}
 
     async def history(
         self,
@@ -202,6 +231,33 @@ def _page(rows: Sequence[asyncpg.Record], limit: int) -> Page:
     bookings = tuple(booking_of(row) for row in rows[:limit])
     last = bookings[-1] if len(rows) > limit else None
     return Page(bookings, booking_cursor(last.created_ms, last.booking_id) if last else None)
+
+
+def sale_of(row: asyncpg.Record, items: list[asyncpg.Record]) -> Sale:
+    """A sale from its row and those of its items, in the order of its definition."""
+    levels = tuple(
+        Levels(item["item_id"], item["available"], item["held"], item["sold"]) for item in items
+    )
+    definition = SaleDefinition(
+        sale_id=row["sale_id"],
+        name=row["name"],
+        items=tuple(
+            ItemDefinition(
+                item["item_id"],
+                item["name"],
+                level.capacity,
+                item["unit_price"],
+                item["max_per_booking"],
+            )
+            for item, level in zip(items, levels, strict=True)
+        ),
+        opens_ms=row["opens_ms"],
+        closes_ms=row["closes_ms"],
+        hold_ms=row["hold_ms"],
+        max_units_per_customer=row["max_units_per_customer"],
+        currency=row["currency"],
+    )
+    return Sale(definition, row["version"], row["created_ms"], row["updated_ms"], levels)
 
 
 def booking_of(row: asyncpg.Record) -> Booking:

@@ -34,6 +34,7 @@ from persistence.drain import Drain
 from persistence.pool import Pool, create_pool
 from persistence.reads import Reads
 from persistence.reconciling import Reconciling
+from persistence.retiring import Retiring
 from workers import metrics
 from workers.drainer import Drainer
 from workers.evictor import Evictor
@@ -43,6 +44,7 @@ from workers.queue import keep_queue
 from workers.reconciler import Reconciler
 from workers.recovery import Recovery
 from workers.relay import open_relay
+from workers.retirer import Retirer
 from workers.settings import queue_pool
 from workers.snapshots import Snapshotter
 from workers.stuck import StuckCounter
@@ -151,6 +153,12 @@ class WorkerProcess:
             reconciler.loop,
             Evictor(engine, reads.cursors, settings.finished_retention_ms).loop,
             Snapshotter(engine).loop,
+            Retirer(
+                engine,
+                Retiring(pool),
+                settings.sale_retention_ms,
+                settings.finished_retention_ms,
+            ).loop,
             *relay,
         )
         observer = Watch(engine, settings).loop

@@ -65,6 +65,7 @@ FENCED: Final = Gauge(
     multiprocess_mode="mostrecent",
 )
 EXPIRED: Final = Counter("holdfast_expired_holds", "Holds ended by the sweeper.")
+RETIRED: Final = Counter("holdfast_retired_sales", "Closed sales that left Redis.")
 SNAPSHOTS: Final = Counter("holdfast_snapshots", "Levels of whole sales put into the journal.")
 EVICTED: Final = Counter("holdfast_evicted_bookings", "Finished bookings that left Redis.")
 RECOVERED: Final = Counter("holdfast_payments_recovered", "Payments that a worker took over.")

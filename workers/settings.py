@@ -31,6 +31,7 @@ LOOPS: Final = (
     "recover",
     "reconcile",
     "evict",
+    "retire",
     "snapshot",
     "deal",
     "stream",
@@ -74,6 +75,11 @@ async def evict(ctx: dict[str, Any]) -> None:
     await _slice(ctx, "evict")
 
 
+async def retire(ctx: dict[str, Any]) -> None:
+    """A slice of the retirement of closed sales."""
+    await _slice(ctx, "retire")
+
+
 async def snapshot(ctx: dict[str, Any]) -> None:
     """A slice of the snapshots."""
     await _slice(ctx, "snapshot")
@@ -104,7 +110,19 @@ async def _slice(ctx: dict[str, Any], name: str) -> None:
     await hands.job(name, ctx["redis"])
 
 
-JOBS: Final = (drain, sweep, recover, reconcile, evict, snapshot, deal, stream, deliver, tidy)
+JOBS: Final = (
+    drain,
+    sweep,
+    recover,
+    reconcile,
+    evict,
+    retire,
+    snapshot,
+    deal,
+    stream,
+    deliver,
+    tidy,
+)
 
 
 def ticks() -> list[CronJob]:

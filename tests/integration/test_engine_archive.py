@@ -11,7 +11,15 @@ import pytest_asyncio
 from engine.engine import Engine
 from engine.errors import Unavailable
 from engine.outcomes import Outcome
-from engine.types import ArchivedBooking, Booking, CancelReason, Contact, Levels, Status
+from engine.types import (
+    ArchivedBooking,
+    ArchivedSale,
+    Booking,
+    CancelReason,
+    Contact,
+    Levels,
+    Status,
+)
 from tests.helpers.engines import SEAT, gig, opened, replayed
 
 
@@ -28,6 +36,12 @@ class Archive:
         if self.away:
             raise Unavailable("PostgreSQL is away")
         return self.rows.get(booking_id)
+
+    async def sale(self, sale_id: str) -> ArchivedSale | None:
+        raise AssertionError("no sale leaves Redis here")
+
+    async def customers(self, sale_id: str) -> dict[str, int]:
+        raise AssertionError("no sale leaves Redis here")
 
 
 @pytest.fixture

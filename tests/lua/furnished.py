@@ -6,6 +6,7 @@ is not in it fails them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from engine.limits import TOMBSTONE_TTL_MS
@@ -59,6 +60,11 @@ def furnish(partition: ScriptedPartition) -> None:
     partition.perform(Cancel(EVICTED, CancelReason.CUSTOMER))
     partition.raw("evict", 3, 0, 10, TOMBSTONE_TTL_MS)
     partition.perform(hold("b-due", "A:1", "ann"))
+    for name in ("closed", "left"):
+        closed = replace(sale("A:2:0"), sale_id=name, closes_ms=START_MS + 10)
+        partition.perform(put(closed, f"put-{name}"))
+    partition.move_clock(START_MS + 10)
+    partition.raw("retire_sale", "left", 0)
     partition.move_clock(NOW_MS)
     partition.perform(hold("b-live", "A:2", "ann", contact=True))
     partition.perform(hold("b-paid", "A:1 A:2", "bob"))
@@ -94,6 +100,12 @@ LOADED: Final = (
 )
 """What `load` is told of the booking that was evicted."""
 
+LOADED_SALE: Final = (
+    *("left", 99, 0, "{}", 0, START_MS + 10, HOLD_MS, 0, "USD", 1, START_MS, START_MS),
+    *("A:available", 2, "A:held", 0, "A:sold", 0, "A:unit_price", 0, "A:max_per_booking", 0),
+)
+"""What `load_sale` is told of the sale that has left."""
+
 WRITES: Final[tuple[Call, ...]] = (
     _operation(put(sale("A:30:0 B:15:300"), "put-2"), Outcome.UPDATED),
     _operation(hold("b-new", "A:1", "dan", contact=True), Outcome.HELD),
@@ -119,6 +131,9 @@ WRITES: Final[tuple[Call, ...]] = (
     ("nudge", (AUTHORIZING, "simulator", "evt_1", 60_000, 1, 300, "USD"), Outcome.DONE),
     ("load", LOADED, Outcome.DONE),
     ("evict", (99, 0, 10, TOMBSTONE_TTL_MS), Outcome.DONE),
+    ("retire_sale", ("closed", 0), Outcome.DONE),
+    ("load_customers", ("left", "ann", 2), Outcome.DONE),
+    ("load_sale", LOADED_SALE, Outcome.DONE),
     ("trim", (5, 5, 2_000), Outcome.DONE),
     ("shed", ("disk", 5_000), Outcome.DONE),
     ("rate_limit", ("ann", 1_000_000, 5_000_000), Outcome.ALLOWED),
@@ -127,6 +142,7 @@ READS: Final[tuple[Call, ...]] = (
     ("get_booking", ("b-live", ""), Outcome.FOUND),
     ("get_sale", ("gig", 10), Outcome.FOUND),
     ("list_sales", ("", 10), Outcome.DONE),
+    ("closed_sales", ("", 10, 0), Outcome.DONE),
     ("due", (10,), Outcome.DONE),
     ("due_payments", (10,), Outcome.DONE),
     ("open_payments", (0, 10), Outcome.DONE),

@@ -12,7 +12,16 @@ from tests.helpers.scripted import ScriptedPartition
 from tests.lua.furnished import CALLS, UNFENCED, furnish
 
 RESTORE = {name for name in script_names() if name.startswith("restore_")}
-REFUSED = {"put_sale", "reserve", "load", "snapshot", "rate_limit", "init_partition"} | RESTORE
+REFUSED = {
+    "put_sale",
+    "reserve",
+    "load",
+    "load_sale",
+    "load_customers",
+    "snapshot",
+    "rate_limit",
+    "init_partition",
+} | RESTORE
 """They make keys; all others free, finish or read."""
 
 
