@@ -111,7 +111,9 @@ async def test_holds_go_on_while_every_statement_is_slow_and_all_is_applied_in_o
             assert await worker.stop() == 0
         report = await verify.compare(on.settings)
         assert report.differences == []
-        assert (report.bookings, report.journal_entries) == (200, 401)
+        # And what a worker writes by itself, a snapshot of the levels.
+        assert report.bookings == 200
+        assert report.journal_entries >= 401
 
 
 async def lose_commits(on: Stage, postgres: Postgres, scratch: Path) -> None:

@@ -70,7 +70,12 @@ async def lost(load: Load, cut: PowerCut, scratch: Path) -> list[str]:
             for booking in load.tracked[: cut.held_before]:
                 partition = keys.partition_of_booking(booking.booking_id)
                 assert partition is not None
-                if not await client.exists(keys.key("booking", partition, booking.booking_id)):
+                # One that had left before, or that was over when Redis was rebuilt, has a tombstone.
+                names = [
+                    keys.key(family, partition, booking.booking_id)
+                    for family in ("booking", "tombstone")
+                ]
+                if not await client.exists(*names):
                     missing.append(booking.booking_id)
             return missing
     finally:
