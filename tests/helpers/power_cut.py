@@ -70,7 +70,7 @@ async def lost(load: Load, cut: PowerCut, scratch: Path) -> list[str]:
             for booking in load.tracked[: cut.held_before]:
                 partition = keys.partition_of_booking(booking.booking_id)
                 assert partition is not None
-                # One that had left before, or that was over when Redis was rebuilt, has a tombstone.
+                # One that had left, or that was over when Redis was rebuilt, has a tombstone.
                 names = [
                     keys.key(family, partition, booking.booking_id)
                     for family in ("booking", "tombstone")
