@@ -2,7 +2,7 @@
 -- Brings back what customers have of a sale that has left Redis, some of them at a time, before
 -- `load_sale` brings the sale. Not where it is back already: what they have may have changed since.
 -- keys:     meta
--- derives:  customers retired
+-- derives:  sale customers retired
 -- args:     generation seen sale_id [customer_id units]...
 -- outcomes: fenced unchanged done
 -- entries:  none
@@ -13,7 +13,7 @@ local partition, fenced = open_partition()
 if fenced then
   return fenced
 end
-if not is_retired(ARGV[3]) then
+if not is_retired(ARGV[3]) or redis.call('EXISTS', key_sale(ARGV[3])) == 1 then
   return {'unchanged', partition.sequence, ''}
 end
 for i = 4, #ARGV, 2 do

@@ -18,6 +18,11 @@ local left_at = redis.call('HGET', key_retired(), sale_id)
 if not left_at then
   return {'unchanged', partition.sequence, ''}
 end
+if redis.call('EXISTS', key_sale(sale_id)) == 1 then
+  -- A rebuild has put it there, and it may have changed since.
+  redis.call('HDEL', key_retired(), sale_id)
+  return {'unchanged', partition.sequence, ''}
+end
 if tonumber(ARGV[4]) < tonumber(left_at) then
   return {'stale', partition.sequence, left_at}
 end

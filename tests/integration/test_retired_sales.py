@@ -196,6 +196,20 @@ async def test_a_postgresql_that_is_behind_or_away_is_never_absence(
     assert listed == ["before", "later"], "what is on sale is listed all the same"
 
 
+async def test_a_sale_that_is_there_all_the_same_is_never_overwritten(on: Stage) -> None:
+    (booking,) = await retired(on, "ann")
+    await on.engine.sales.put(replace(DEFINITION, closes_ms=CLOSED_MS + 10 * DAY_MS))
+    await sold(on, "bob")
+    async with Redis.from_url(on.settings.redis_url) as client:
+        key = on.engine.keys.key("retired", on.partition())
+        await client.execute_command("HSET", key, "gig", "1")
+    answer = await on.engine.bookings.cancel(booking.booking_id, CancelReason.OPERATOR)
+    assert answer.outcome is Outcome.CANCELLED
+    assert await on.levels() == (8, 0, 2), "bob's units are as they were"
+    await on.drain_all()
+    assert await is_equal(on) == []
+
+
 async def test_a_load_that_was_given_up_half_way_leaves_nothing_wrong(on: Stage) -> None:
     (booking,) = await retired(on, "ann")
     async with Redis.from_url(on.settings.redis_url) as client:
