@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -9,13 +10,15 @@ from typing import Final
 from engine import limits
 from engine.archive import Archive, bring_back, require_not_below
 from engine.calls import Caller, Reply
-from engine.checks import require_ids, require_quantities, require_trace
+from engine.checks import require_ids, require_trace
 from engine.crypto import Vault
 from engine.errors import Unavailable
+from engine.hold_arguments import hold_arguments, wanted_of
 from engine.keys import Keys, new_booking_id
 from engine.outcomes import Outcome
 from engine.pressure import Marks
 from engine.retired import RetiredSales
+from engine.sold_out import SoldOut
 from engine.types import (
     Booking,
     CancelReason,
@@ -56,6 +59,7 @@ class Bookings:
         archive: Archive | None,
     ) -> None:
         self._caller = caller
+        self._sold_out = SoldOut(caller)
         self._keys = keys
         self._vault = vault
         self._rate_limit = rate_limit
@@ -87,16 +91,27 @@ class Bookings:
         """
         partition = self._keys.partition_of_sale(sale_id)
         booking_id = new_booking_id(partition)
-        arguments = self.hold_arguments(
+        rate = self._rate_limit if limited else None
+        wanted = wanted_of(lines)
+        arguments = hold_arguments(
+            self._vault,
+            self.marks,
+            rate,
             booking_id,
             sale_id,
             customer_id,
             lines,
             key,
             contact=contact,
-            limited=limited,
             trace=trace,
         )
+        if found := self._sold_out.find(sale_id, wanted):
+            wait_ms = await self._sold_out.refuse(found, customer_id, key, rate)
+            if wait_ms:
+                return Answer(Outcome.RATE_LIMITED, retry_after_ms=wait_ms)
+            if wait_ms == 0:
+                return Answer(Outcome.SOLD_OUT, item_id=found.item_id)
+        asked_s = time.monotonic()
         for _ in range(limits.MAX_RESERVE_ROUNDS):
             reply = await self._caller.run("reserve", partition, *arguments)
             if reply.outcome is not Outcome.DUE_BACKLOG:
@@ -113,53 +128,14 @@ class Bookings:
                 return Answer(Outcome.HELD if first else Outcome.REPLAYED, booking, not first)
             case Outcome.RATE_LIMITED:
                 return Answer(reply.outcome, retry_after_ms=int(reply.text()))
+            case Outcome.SOLD_OUT:
+                item_id, lasts_ms = reply.text(), int(reply.text(1))
+                self._sold_out.remember(
+                    partition, sale_id, wanted, item_id, asked_s, reply.sequence, lasts_ms
+                )
+                return Answer(reply.outcome, item_id=item_id)
             case _:
                 return Answer(reply.outcome, item_id=reply.text() or None)
-
-    def hold_arguments(
-        self,
-        booking_id: str,
-        sale_id: str,
-        customer_id: str,
-        lines: Sequence[LineRequest],
-        key: str,
-        *,
-        contact: Contact | None = None,
-        limited: bool = True,
-        trace: str = "",
-    ) -> list[bytes | str | int]:
-        """What reserve.lua is called with, after the generation and the sequence seen.
-
-        Raises:
-            ValueError: something that the scripts rely on is not so.
-        """
-        require_ids(sale_id, customer_id, key, *(line.item_id for line in lines))
-        require_quantities(lines)
-        require_trace(trace)
-        wanted = ",".join(f"{line.item_id}:{line.quantity}" for line in lines)
-        email, phone = (contact.email, contact.phone) if contact else (None, None)
-        rate = self._rate_limit if limited else None
-        arguments: list[bytes | str | int] = [
-            booking_id,
-            sale_id,
-            customer_id,
-            key,
-            self._vault.fingerprint(wanted, repr(email), repr(phone)),
-            limits.IDEMPOTENCY_TTL_MS,
-            rate.interval_us if rate else 0,
-            rate.interval_us * rate.burst if rate else 0,
-            self.marks.max_entries,
-            self.marks.max_bytes,
-            self.marks.max_age_ms,
-            limits.MAX_DUE_SCANNED,
-            limits.MAX_TAKEN_BACK_PER_RESERVE,
-            limits.MAX_INTEGER,
-            self._vault.seal_contact(contact) if contact and (email or phone) else b"",
-            trace,
-        ]
-        for line in lines:
-            arguments += (line.item_id, line.quantity)
-        return arguments
 
     async def get(self, booking_id: str, customer_id: str | None = None) -> Answer:
         """Read a booking, from Redis or from the archive: `found` or `absent`.

@@ -91,7 +91,7 @@ class Caller:
     ) -> None:
         self._pipeline = pipeline
         self._keys = keys
-        self._partitions = partitions
+        self.partitions = partitions
         self._refresh = refresh
 
     async def run(self, name: str, partition: int, *args: Argument) -> Reply:
@@ -109,7 +109,7 @@ class Caller:
         while True:
             attempt += 1
             try:
-                carried = _Carried(self._partitions, partition, args)
+                carried = _Carried(self.partitions, partition, args)
                 raw = await self._pipeline.run(script, self._keys.meta(partition), carried)
                 reply = self._read(script, partition, carried.generation, raw, attempt)
             except (Unavailable, ResponseError) as error:
@@ -130,9 +130,9 @@ class Caller:
                 if refreshed or fenced.reason not in ("generation", "meta_missing"):
                     raise
                 refreshed = True
-                before = self._partitions.floor(partition).generation
+                before = self.partitions.floor(partition).generation
                 await self._refresh()
-                if self._partitions.floor(partition).generation == before:
+                if self.partitions.floor(partition).generation == before:
                     raise
                 continue
             return reply
@@ -171,7 +171,7 @@ class Caller:
         outcome = _outcome(script, raw)
         if outcome is Outcome.FENCED:
             raise Fenced(partition, raw[2].decode())
-        self._partitions.saw(partition, generation, raw[1])
+        self.partitions.saw(partition, generation, raw[1])
         return Reply(outcome, raw[1], raw[2:], attempts)
 
     async def _close(self, partition: int) -> None:
@@ -179,7 +179,7 @@ class Caller:
 
         Another process that has seen less would go on selling on the older copy.
         """
-        generation, seen = self._partitions.arguments(partition)
+        generation, seen = self.partitions.arguments(partition)
         script = load_script("fence")
         try:
             await self._pipeline.run(

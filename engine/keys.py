@@ -192,7 +192,7 @@ FAMILIES: Final = (
         ("customer_id",),
         "string",
         "theoretical arrival time of the customer's next conforming call, in us",
-        "reserve, rate_limit",
+        "reserve, refuse, rate_limit",
         "until the bucket is full again",
     ),
     Family(

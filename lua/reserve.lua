@@ -28,6 +28,7 @@
 -- @include lib/replay
 -- @include lib/pressure
 -- @include lib/retired
+-- @include lib/unchanged
 local partition, fenced = open_partition()
 if fenced then
   return fenced
@@ -130,7 +131,9 @@ if excess > 0 or short_item then
     elseif over_cap then
       return refuse('customer_limit')
     end
-    return refuse('sold_out', short_item)
+    local refusal = refuse('sold_out', short_item)
+    refusal[4] = string.format('%d', unchanged_ms(partition, sale_id, closes_ms, cap))
+    return refusal
   end
 end
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import hiredis
 
 from engine.engine import Engine
+from engine.hold_arguments import hold_arguments
 from engine.keys import new_booking_id
 from engine.scripts import load_script
 from engine.settings import EngineOptions
@@ -67,8 +68,15 @@ async def raw(order: Order) -> Measured:
         commands = []
         for _ in range(order.calls):
             name = str(uuid.uuid4())
-            arguments = opened.bookings.hold_arguments(
-                new_booking_id(partition), SALE, f"{order.subject}-{name}", lines, name
+            arguments = hold_arguments(
+                opened.vault,
+                opened.marks,
+                settings.rate_limit,
+                new_booking_id(partition),
+                SALE,
+                f"{order.subject}-{name}",
+                lines,
+                name,
             )
             commands.append(hiredis.pack_command((*start, *arguments)))
     batches = []

@@ -15,6 +15,7 @@ RESTORE = {name for name in script_names() if name.startswith("restore_")}
 REFUSED = {
     "put_sale",
     "reserve",
+    "refuse",
     "load",
     "load_sale",
     "load_customers",

@@ -95,3 +95,38 @@ def test_a_clock_that_stepped_back_does_not_lock_a_customer_out(
     partition.client.set(partition.key("rate", "ann"), a_day_ahead_us)
     assert spend(partition)[0] == b"allowed"
     assert int(partition.client.get(partition.key("rate", "ann"))) < a_day_ahead_us
+
+
+def refuse(partition: ScriptedPartition, sequence: int, *asked: str) -> list[Any]:
+    return partition.raw("refuse", sequence, "gig", HOUR_US, BURST * HOUR_US, *asked)
+
+
+def test_many_refusals_spend_the_rate_of_each_and_pass_known_keys_by(
+    partition: ScriptedPartition,
+) -> None:
+    partition.perform(put(sale("A:2:0")))
+    assert reserve(partition, hold("b1", "A:2", "ann", key="k1"))[0] == b"held"
+    outcome, sequence, item, lasts_ms = reserve(partition, hold("b2", "A:1", "bob"))
+    assert (outcome, item) == (b"sold_out", b"A")
+    assert 0 < int(lasts_ms) <= HOLD_MS
+    outcome, _, words = refuse(
+        partition, sequence, "ann", "k1", "bob", "k2", "bob", "k3", "cat", "k1"
+    )
+    assert outcome == b"done"
+    assert words[:2] == [-1, 0]
+    assert words[2] > 3_500_000
+    assert words[3] == 0
+    assert refuse(partition, sequence - 1, "cat", "k2")[0] == b"stale"
+
+
+def test_what_is_sold_out_is_so_until_the_next_deadline_or_closing(
+    partition: ScriptedPartition,
+) -> None:
+    partition.perform(put(sale("A:1:0", closes_ms=START_MS + HOLD_MS // 2)))
+    partition.perform(hold("b1", "A:1", "ann"))
+    assert int(reserve(partition, hold("b2", "A:1", "bob"))[3]) == HOLD_MS // 2
+    partition.perform(put(sale("A:1:0"), "put-2"))
+    partition.move_clock(START_MS + HOLD_MS // 4)
+    assert int(reserve(partition, hold("b3", "A:1", "cat"))[3]) == HOLD_MS - HOLD_MS // 4
+    partition.perform(put(sale("A:1:0", max_units_per_customer=1), "put-3"))
+    assert int(reserve(partition, hold("b4", "A:1", "dan"))[3]) == 0

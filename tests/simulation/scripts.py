@@ -158,7 +158,9 @@ def reply_of(operation: Operation, decision: Decision) -> list[Any]:
         text = decision.item_id.encode()
     elif getattr(operation, "booking_id", "") in decision.state.bookings:
         text = b"other_customer" if decision.outcome is Outcome.ABSENT else b""
-    return [decision.outcome.value.encode(), decision.state.sequence, text]
+    answer = [decision.outcome.value.encode(), decision.state.sequence, text]
+    # Nothing is to be remembered of it: what is, is tried on a real server.
+    return [*answer, b"0"] if decision.outcome is Outcome.SOLD_OUT else answer
 
 
 def booking_members(booking: Booking) -> dict[str, Any]:
