@@ -57,6 +57,7 @@ async def test_every_call_of_the_document_answers_as_it_says(shop: Shop) -> None
     await api.drained()
     found = await api.post("/v1/ops/bookings/search", {"email": "ann@mail.example"}, **ADMIN)
     assert found.json()["bookings"][0]["id"] == booking["id"]
+    await _subscribe(api)
     cancelled = await api.hold()
     assert (await api.post(f"/v1/bookings/{cancelled['id']}/cancel")).status_code == 200
     history = await api.get("/v1/sales/gig/items/A/history?limit=2", **ADMIN)
@@ -71,6 +72,23 @@ async def test_every_call_of_the_document_answers_as_it_says(shop: Shop) -> None
         if status.startswith("2")
     }
     assert described <= api.contract.seen
+
+
+async def _subscribe(api: Api) -> None:
+    """Every success of a call about webhook endpoints and deliveries."""
+    hook = {"url": "https://partner.example/hook", "events": ["booking.*"]}
+    made = await api.post("/v1/webhook-endpoints", hook, **ADMIN)
+    path = f"/v1/webhook-endpoints/{made.json()['id']}"
+    assert (await api.ask("PATCH", path, {"events": ["*"]}, **ADMIN)).status_code == 200
+    sent = (await api.post(f"{path}/test", **ADMIN)).json()["id"]
+    again = await api.post(f"{path}/deliveries/{sent}/redeliver", **ADMIN)
+    assert again.status_code == 202
+    await api.stage.pool.execute("UPDATE deliveries SET state = 'parked', ended_at = now()")
+    retried = await api.post(f"/v1/ops/deliveries/{sent}/retry", **ADMIN)
+    assert retried.status_code == 202
+    for read in ("/v1/webhook-endpoints", path, f"{path}/deliveries", "/v1/ops/deliveries"):
+        assert (await api.get(read, **ADMIN)).status_code == 200
+    assert (await api.ask("DELETE", path, **ADMIN)).status_code == 204
 
 
 async def _pay(shop: Shop) -> None:

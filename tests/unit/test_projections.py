@@ -280,8 +280,11 @@ def test_a_mark_has_the_levels_that_it_tells_compared_and_moves_none() -> None:
         }
     )
     batch = planned(held(), text)
-    assert batch.deltas == {("concert", "seat"): (-2, 2, 0), ("concert", "stand"): (0, 0, 0)}
-    assert batch.levels["concert", "stand"] == Levels("stand", 5, 0, 0)
+    assert batch.deltas == {("concert", "seat"): (-2, 2, 0)}
+    (mark,) = batch.marks
+    assert (mark.sequence, mark.sale_id) == (2, "concert")
+    assert mark.levels == (Levels("seat", 98, 2, 0), Levels("stand", 5, 0, 0))
+    assert mark.deltas_so_far == {"seat": (-2, 2, 0)}
     assert [row[-3] for row in batch.journal] == ["concert", "concert"]
     assert not batch.quarantine
 
