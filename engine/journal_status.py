@@ -16,6 +16,7 @@ _FIELDS: Final = (
     "sequence",
     "drained",
     "fenced",
+    "frozen",
     "last_ms",
     "bytes",
     "drained_bytes",
@@ -55,6 +56,8 @@ class JournalStatus:
     oldest_ms: int | None
     """When the oldest entry was written that PostgreSQL lacks."""
     lacking_bytes: int = 0
+    frozen: str | None = None
+    """The sale that is being rebuilt alone."""
     shed: str | None = None
     """Why a worker has new holds shed now."""
     now_ms: int = 0
@@ -103,7 +106,7 @@ def _status(
         return int(told[name] or 0)
 
     now_ms = max(time[0] * 1000 + time[1] // 1000, number("last_ms"))
-    fenced, reason = told["fenced"], told["shed_reason"]
+    fenced, reason, frozen = told["fenced"], told["shed_reason"], told["frozen"]
     return JournalStatus(
         partition=partition,
         generation=number("generation") if told["generation"] else None,
@@ -114,6 +117,7 @@ def _status(
         bytes=memory_bytes or 0,
         oldest_ms=written_ms(lacking[0][1]) if lacking else None,
         lacking_bytes=max(0, number("bytes") - number("drained_bytes")),
+        frozen=frozen.decode() if frozen else None,
         shed=reason.decode() if reason and number("shed_until_ms") > now_ms else None,
         now_ms=now_ms,
     )

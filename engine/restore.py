@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from engine.calls import Caller
 from engine.errors import Unavailable
 from engine.journal import RawEntry
+from engine.journal_status import read_statuses
 from engine.keys import Keys
 from engine.restoring import Restoring
 from engine.types import Levels
@@ -56,6 +57,19 @@ class Restore:
         token = secrets.token_hex(16)
         await self._caller.run_as("begin_rebuild", partition, generation or 0, token)
         return Restoring(self._caller, self._keys, partition, generation or 0, token)
+
+    async def freeze(self, partition: int, sale_id: str) -> tuple[Restoring, int]:
+        """Close one sale for a rebuild of it alone; answers the sequence at which it stands.
+
+        Raises:
+            Fenced: the partition is closed, or another sale of it is frozen.
+            Unavailable: Redis is away.
+        """
+        token = secrets.token_hex(16)
+        reply = await self._caller.run("freeze_sale", partition, sale_id, token)
+        status = (await read_statuses(self._redis, self._keys, [partition]))[0]
+        generation = status.generation or 0
+        return Restoring(self._caller, self._keys, partition, generation, token), reply.sequence
 
     async def entries(self, partition: int, from_sequence: int, limit: int) -> list[RawEntry]:
         """Entries of a journal from a sequence (inclusive), at most `limit`, past the fence."""
@@ -128,11 +142,11 @@ class Restore:
             count: int = await self._redis.zcard(self._keys.key("sales", partition))
         return count
 
-    async def payments(self, partition: int) -> int:
-        """How many payments a partition has open."""
+    async def payments(self, partition: int) -> frozenset[str]:
+        """The bookings of a partition whose payments a worker shall look at."""
         with _redis_errors():
-            count: int = await self._redis.zcard(self._keys.key("payments", partition))
-        return count
+            found = await self._redis.zrange(self._keys.key("payments", partition), 0, -1)
+        return frozenset(name.decode() for name in found)
 
 
 @contextmanager

@@ -107,16 +107,17 @@ class Restoring:
             *stock,
         )
 
-    async def finish(self, entry: bytes | None) -> int:
-        """Open the partition; answers the sequence of its `rebuilt`.
+    async def finish(self, entry: bytes | None) -> None:
+        """Open the partition.
 
         Args:
             entry: the text of the entry at the cursor; None before the first.
         """
-        reply = await self._caller.run_as(
-            "finish_rebuild", self.partition, self.generation, self._token, entry or b""
-        )
-        return reply.sequence
+        await self.run("finish_rebuild", entry or b"")
+
+    async def finish_sale(self, sale_id: str) -> None:
+        """Open a sale that was frozen."""
+        await self.run("finish_sale", sale_id)
 
     @asynccontextmanager
     async def writer(self, name: str, *first: Argument) -> AsyncIterator[Writer]:

@@ -17,6 +17,8 @@ DEFAULT_HOST: Final = "127.0.0.1"
 
 Command = Callable[[argparse.Namespace], int]
 """What `options.run` holds: it does the work and answers the exit code."""
+Options: TypeAlias = "argparse._ActionsContainer"
+"""A command, or a group of options in it."""
 Menu: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -99,7 +101,7 @@ class Position:
         return chosen, self.sequence
 
 
-def add_partition(command: argparse.ArgumentParser) -> None:
+def add_partition(command: Options) -> None:
     """`--partition P`."""
     command.add_argument("--partition", type=between(0, MAX_PARTITIONS - 1), metavar="P")
 

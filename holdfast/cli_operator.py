@@ -41,7 +41,9 @@ def add_commands(menu: Menu) -> None:
         menu, "rebuild", commands.run_rebuild, "write Redis anew from PostgreSQL, where it needs it"
     )
     add_data(rebuild)
-    add_partition(rebuild)
+    what = rebuild.add_mutually_exclusive_group()
+    add_partition(what)
+    what.add_argument("--sale", type=subject, metavar="S", help="this sale alone; the others go on")
     rebuild.add_argument("--dry-run", action="store_true", help="only tell what would be done")
     add_json(rebuild)
 

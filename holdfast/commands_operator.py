@@ -122,6 +122,7 @@ def run_rebuild(options: argparse.Namespace) -> int:
             settings,
             grace_ms=payments.payment_grace_ms if payments else PAYMENT_GRACE_MS,
             partition=options.partition,
+            sale_id=options.sale,
             dry_run=options.dry_run,
             as_json=options.json,
         )

@@ -20,7 +20,9 @@ end
 local booking_id = ARGV[3]
 local booking, refusal = find_booking(partition, booking_id, '')
 if not booking then
-  redis.call('ZREM', key_payments(), booking_id)
+  if refusal[1] ~= 'fenced' then
+    redis.call('ZREM', key_payments(), booking_id)
+  end
   return refusal
 end
 if not booking.payment_step or booking.payment_step == 'none' then

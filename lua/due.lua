@@ -13,4 +13,11 @@ if fenced then
 end
 local sales = redis.call('ZRANGEBYSCORE', key_due(), '-inf',
   string.format('%d', partition.now_ms), 'LIMIT', 0, tonumber(ARGV[3]))
-return {'done', partition.sequence, sales}
+local found = {}
+for _, sale_id in ipairs(sales) do
+  -- What is being rebuilt alone waits, and must keep nobody else waiting.
+  if sale_id ~= partition.frozen then
+    found[#found + 1] = sale_id
+  end
+end
+return {'done', partition.sequence, found}

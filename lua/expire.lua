@@ -8,6 +8,7 @@
 -- entries:  expired
 -- @include keys
 -- @include lib/partition
+-- @include lib/frozen
 -- @include lib/append
 -- @include lib/booking
 -- @include lib/booking_json
@@ -20,6 +21,7 @@
 -- @include lib/due
 -- @include lib/repair_due
 local partition, fenced = open_partition()
+fenced = fenced or refuse_frozen(partition, ARGV[3])
 if fenced then
   return fenced
 end

@@ -10,7 +10,9 @@
 -- @include lib/partition
 -- @include lib/retired
 -- @include lib/sale_retired_reply
+-- @include lib/frozen
 local partition, fenced = open_partition()
+fenced = fenced or refuse_frozen(partition, ARGV[3])
 if fenced then
   return fenced
 end

@@ -20,6 +20,11 @@ local tombstone = redis.call('GET', key_tombstone(booking_id))
 if tombstone and tonumber(tombstone) > tonumber(ARGV[4]) then
   return {'stale', partition.sequence, tombstone}
 end
+for i = 7, #ARGV, 2 do
+  if ARGV[i] == 'sale_id' and ARGV[i + 1] == partition.frozen then
+    return {'fenced', -1, 'sale_frozen'}
+  end
+end
 local write = {'HSET', key_booking(booking_id), 'version', ARGV[4], 'sequence', ARGV[6]}
 for i = 7, #ARGV do
   write[#write + 1] = ARGV[i]

@@ -8,8 +8,10 @@
 -- entries:  none
 -- @include keys
 -- @include lib/partition
+-- @include lib/frozen
 -- @include lib/retired
 local partition, fenced = open_partition()
+fenced = fenced or refuse_frozen(partition, ARGV[3])
 if fenced then
   return fenced
 end

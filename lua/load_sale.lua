@@ -9,7 +9,9 @@
 -- entries:  none
 -- @include keys
 -- @include lib/partition
+-- @include lib/frozen
 local partition, fenced = open_partition()
+fenced = fenced or refuse_frozen(partition, ARGV[3])
 if fenced then
   return fenced
 end

@@ -9,10 +9,12 @@
 -- entries:  sale_put stock_adjusted
 -- @include keys
 -- @include lib/partition
+-- @include lib/frozen
 -- @include lib/append
 -- @include lib/retired
 -- @include lib/sale_retired_reply
 local partition, fenced = open_partition()
+fenced = fenced or refuse_frozen(partition, ARGV[3])
 if fenced then
   return fenced
 end

@@ -12,6 +12,7 @@
 -- entries:  expired held
 -- @include keys
 -- @include lib/partition
+-- @include lib/frozen
 -- @include lib/append
 -- @include lib/booking
 -- @include lib/booking_json
@@ -30,6 +31,7 @@
 -- @include lib/retired
 -- @include lib/unchanged
 local partition, fenced = open_partition()
+fenced = fenced or refuse_frozen(partition, ARGV[4])
 if fenced then
   return fenced
 end

@@ -19,4 +19,5 @@ end
 redis.call('HSET', KEYS[1], 'generation', ARGV[3], 'sequence', ARGV[4], 'drained', ARGV[4],
   'bytes', ARGV[5], 'drained_bytes', ARGV[5], 'oldest_ms', '0', 'last_ms', ARGV[6],
   'partitions', ARGV[7], 'hash_function', ARGV[8])
+redis.call('HDEL', KEYS[1], 'frozen')
 return {'done', tonumber(ARGV[4]), ''}

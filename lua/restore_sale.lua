@@ -1,7 +1,7 @@
 #!lua
 -- Writes a sale with its stock, as PostgreSQL has it, into a partition that is being rebuilt.
 -- keys:     meta
--- derives:  sales sale stock
+-- derives:  sales sale stock retired
 -- args:     generation token sale_id definition opens_ms closes_ms hold_ms max_units_per_customer
 --           currency version created_ms updated_ms [field value]...
 -- outcomes: fenced done
@@ -24,4 +24,5 @@ if #write > 2 then
   redis.call(unpack(write))
 end
 redis.call('ZADD', key_sales(), 0, sale_id)
+redis.call('HDEL', key_retired(), sale_id)
 return {'done', -1, ''}

@@ -8,9 +8,11 @@
 -- entries:  snapshot
 -- @include keys
 -- @include lib/partition
+-- @include lib/frozen
 -- @include lib/append
 -- @include lib/whole_levels
 local partition, fenced = open_partition()
+fenced = fenced or refuse_frozen(partition, ARGV[3])
 if fenced then
   return fenced
 end

@@ -619,14 +619,15 @@ RETURNING partition;
 
 -- insert_rebuild --
 -- Note that a rebuild has begun.
-INSERT INTO rebuilds (partition, generation, sequence, started_by)
-VALUES ($1, $2, $3, $4);
+INSERT INTO rebuilds (partition, generation, sequence, sale_id, started_by)
+VALUES ($1, $2, $3, $4, $5)
+RETURNING rebuild;
 
 -- finish_rebuild --
 -- Note that a rebuild has ended, and what it counted.
 UPDATE rebuilds
-SET finished_at = now(), counts = $3
-WHERE partition = $1 AND generation = $2;
+SET finished_at = now(), counts = $2
+WHERE rebuild = $1;
 
 -- keep_dropped --
 -- Keep entries that are not taken over.
@@ -659,7 +660,7 @@ WHERE booking.status <> 'CANCELLED'
 GROUP BY wanted.sale_id, wanted.customer_id;
 
 -- restore_customers --
--- Sum the units that customers have of sales, of bookings with ids from one on and below another.
+-- Sum the units that customers have of sales, or of one, by bookings with ids within bounds.
 SELECT
     booking.sale_id,
     booking.customer_id,
@@ -670,6 +671,7 @@ WHERE
     booking.booking_id >= $1 AND booking.booking_id < $2
     AND line.booking_id >= $1 AND line.booking_id < $2
     AND booking.status <> 'CANCELLED'
+    AND ($3::text IS NULL OR booking.sale_id = $3)
 GROUP BY booking.sale_id, booking.customer_id;
 
 -- restore_holds --
@@ -679,7 +681,10 @@ SELECT
     contacts.ciphertext
 FROM whole_bookings AS booking
 LEFT JOIN contacts ON booking.booking_id = contacts.booking_id
-WHERE booking.booking_id >= $1 AND booking.booking_id < $2 AND booking.status = 'PENDING';
+WHERE
+    booking.booking_id >= $1 AND booking.booking_id < $2
+    AND booking.status = 'PENDING'
+    AND ($3::text IS NULL OR booking.sale_id = $3);
 
 -- restore_paying --
 -- Read bookings that are no holds and whose payment is open, as `restore_holds` does.
@@ -695,7 +700,8 @@ LEFT JOIN contacts ON booking.booking_id = contacts.booking_id
 WHERE
     payment.booking_id >= $1 AND payment.booking_id < $2
     AND payment.step_ms IS NOT NULL
-    AND booking.status <> 'PENDING';
+    AND booking.status <> 'PENDING'
+    AND ($3::text IS NULL OR booking.sale_id = $3);
 
 -- restore_tombstones --
 -- Read the versions of bookings that are no holds and changed since a time.
@@ -703,7 +709,11 @@ SELECT
     booking_id,
     version
 FROM bookings
-WHERE booking_id >= $1 AND booking_id < $2 AND status <> 'PENDING' AND updated_ms >= $3;
+WHERE
+    booking_id >= $1 AND booking_id < $2
+    AND status <> 'PENDING'
+    AND updated_ms >= $4
+    AND ($3::text IS NULL OR sale_id = $3);
 
 -- restore_records --
 -- Read the entries of a partition that may have left idempotency records, newest first.
@@ -715,6 +725,7 @@ FROM journal
 WHERE
     partition = $1
     AND type IN ('held', 'confirmed', 'captured', 'payment_failed', 'voided')
+    AND ($2::text IS NULL OR sale_id = $2)
 ORDER BY sequence DESC;
 
 -- restore_hold_counts --
@@ -723,11 +734,38 @@ SELECT
     sale_id,
     count(*) AS holds
 FROM bookings
-WHERE booking_id >= $1 AND booking_id < $2 AND status = 'PENDING'
+WHERE
+    booking_id >= $1 AND booking_id < $2
+    AND status = 'PENDING'
+    AND ($3::text IS NULL OR sale_id = $3)
 GROUP BY sale_id;
 
 -- restore_open_payments --
--- Count the open payments of bookings with ids from one on and below another.
-SELECT count(*) AS payments
-FROM payments
-WHERE booking_id >= $1 AND booking_id < $2 AND step_ms IS NOT NULL;
+-- Read which bookings' payments are open, of bookings with ids from one on and below another.
+SELECT payment.booking_id
+FROM payments AS payment
+INNER JOIN bookings AS booking ON payment.booking_id = booking.booking_id
+WHERE
+    payment.booking_id >= $1 AND payment.booking_id < $2
+    AND payment.step_ms IS NOT NULL
+    AND ($3::text IS NULL OR booking.sale_id = $3);
+
+-- restore_names --
+-- Read the ids of a sale's bookings.
+SELECT booking_id
+FROM bookings
+WHERE sale_id = $1;
+
+-- restore_discarded --
+-- Read the entries of a partition, or of a sale, that an operator has given up.
+SELECT
+    sequence,
+    sale_id,
+    deltas,
+    entry
+FROM quarantine
+WHERE
+    partition = $1
+    AND discarded_at IS NOT NULL
+    AND ($2::text IS NULL OR sale_id = $2)
+ORDER BY sequence;

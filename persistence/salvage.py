@@ -16,7 +16,7 @@ from engine.types import definition_json
 from persistence.pool import Pool, connection
 from persistence.queries import query
 from persistence.reads import booking_of
-from persistence.rebuilding import read_sales
+from persistence.sales import read_sales
 from persistence.steps import Step
 
 

@@ -8,41 +8,31 @@ any point and to run again, safe to run twice at once.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Final
 
 import orjson
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from engine.engine import Engine
 from engine.errors import Fenced, Overloaded, SettingsError
 from engine.journal_status import JournalStatus
 from engine.restoring import Restoring
 from engine.settings import EngineOptions, Settings
+from persistence.drain import DrainStopped
 from persistence.pool import Pool, create_pool
 from persistence.reads import Reads
 from persistence.rebuilding import AlreadyRebuilding, Locks, Rebuilding
 from persistence.steps import JOURNAL_GAP, JOURNAL_MISMATCH
 from workers.backlog import fence_of
-from workers.rebuilder import Rebuilder, RebuildRefused, Rebuilt
+from workers.rebuild_sale import SaleRebuilder
+from workers.rebuild_told import Result, Show, lines, progress, show_nothing, summary
+from workers.rebuilder import Rebuilder
+from workers.restored import RebuildRefused, Rebuilt
 
 REFUSED: Final = 1
 QUERY_TIMEOUT_MS: Final = 10 * 60 * 1000
-
-Show = Callable[[str, int, int], None]
-
-
-@dataclass(slots=True)
-class Result:
-    """What became of the partitions: rebuilt, refused (with why), or sound and left alone."""
-
-    dry_run: bool = False
-    partitions: list[Rebuilt] = field(default_factory=list)
-    refused: dict[int, str] = field(default_factory=dict)
-    sound: list[int] = field(default_factory=list)
 
 
 async def rebuild(
@@ -50,24 +40,31 @@ async def rebuild(
     *,
     grace_ms: int,
     partition: int | None = None,
+    sale_id: str | None = None,
     dry_run: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Rebuild what needs it, or one partition; print what came of it; returns the exit code.
+    """Rebuild what needs it, or one partition or sale; print what came of it; the exit code.
 
     Args:
         grace_ms: how much longer a hold lives while its payment is open.
         partition: the one to rebuild, whether it needs it or not.
+        sale_id: the one to rebuild alone.
         dry_run: only tell what would be done.
 
     Raises `Unavailable` where Redis or PostgreSQL does not answer; what was begun stays closed, and
     is rebuilt by the next run.
     """
-    with _progress() as show:
+    with progress() as show:
         async with opened(settings) as (engine, pool):
-            result = await rebuild_partitions(
-                engine, pool, grace_ms=grace_ms, partition=partition, dry_run=dry_run, show=show
-            )
+            if sale_id is not None:
+                result = await rebuild_sale(
+                    engine, pool, sale_id, grace_ms=grace_ms, dry_run=dry_run, show=show
+                )
+            else:
+                result = await rebuild_partitions(
+                    engine, pool, grace_ms=grace_ms, partition=partition, dry_run=dry_run, show=show
+                )
     if as_json:
         sys.stdout.write(orjson.dumps(summary(result)).decode() + "\n")
     else:
@@ -94,10 +91,6 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Engine, Pool]]:
         await pool.close()
 
 
-def show_nothing(what: str, done: int, total: int) -> None:
-    """Where there is nobody to show progress to."""
-
-
 async def rebuild_partitions(
     engine: Engine,
     pool: Pool,
@@ -115,12 +108,14 @@ async def rebuild_partitions(
     if partition is not None and partition >= len(engine.partitions):
         raise SettingsError(f"--partition: there are {len(engine.partitions)}, from 0 on")
     result = Result(dry_run=dry_run)
-    wanted = []
+    wanted, frozen = [], []
     for rebuilt in await survey(engine, pool):
-        if partition is None and rebuilt.reason is None:
+        if partition is None and rebuilt.sale_id is not None:
+            frozen.append(rebuilt.sale_id)
+        elif partition is None and rebuilt.reason is None:
             result.sound.append(rebuilt.partition)
         elif partition is None or rebuilt.partition == partition:
-            wanted.append(rebuilt)
+            wanted.append(replace(rebuilt, sale_id=None))
     if partition is not None and not wanted:
         result.refused[partition] = f"partition {partition} was never started"
     if dry_run:
@@ -128,11 +123,46 @@ async def rebuild_partitions(
             await _look(engine, pool, rebuilt, result)
     else:
         await _Run(engine, pool, grace_ms, result, show).run(wanted)
+    for sale_id in frozen:
+        one = await rebuild_sale(
+            engine, pool, sale_id, grace_ms=grace_ms, dry_run=dry_run, show=show
+        )
+        result.sales += one.sales
+        result.refused |= one.refused
+    return result
+
+
+async def rebuild_sale(
+    engine: Engine,
+    pool: Pool,
+    sale_id: str,
+    *,
+    grace_ms: int,
+    dry_run: bool = False,
+    show: Show = show_nothing,
+) -> Result:
+    """Rebuild one sale while the others of its partition go on. Raises `Unavailable`."""
+    rebuilt = Rebuilt(engine.keys.partition_of_sale(sale_id), None, sale_id=sale_id)
+    result = Result(dry_run=dry_run)
+    run = _Run(engine, pool, grace_ms, result, show)
+    rebuilder = SaleRebuilder(engine, pool, rebuilt, grace_ms, run.count)
+    with run.refusals(rebuilt.partition):
+        if dry_run:
+            await rebuilder.look()
+        else:
+            async with Rebuilding(pool).locks() as locks:
+                await locks.take(rebuilt.partition)
+                show(f"sale {sale_id}", 0, 0)
+                await rebuilder.run()
+        result.sales.append(rebuilt)
     return result
 
 
 async def survey(engine: Engine, pool: Pool) -> list[Rebuilt]:
-    """Every partition, with why it needs a rebuild; one that was never started is left out."""
+    """Every partition, with why it needs a rebuild, or the sale of it that was left frozen.
+
+    One that was never started is left out.
+    """
     books, found = Rebuilding(pool), []
     floors = await Reads(pool).cursors()
     for status in await engine.journal.statuses():
@@ -142,7 +172,8 @@ async def survey(engine: Engine, pool: Pool) -> list[Rebuilt]:
         reason = fence_of(status, floor)
         if reason is None:
             reason = await _fault(engine, books, status)
-        found.append(Rebuilt(status.partition, reason))
+        frozen = None if reason else status.frozen
+        found.append(Rebuilt(status.partition, reason, frozen))
     return found
 
 
@@ -190,17 +221,15 @@ class _Run:
             under_way = []
             for rebuilt in wanted:
                 self._tell(rebuilt.partition, "closing")
-                rebuilder = Rebuilder(
-                    self._engine, self._pool, rebuilt, self._grace_ms, self._count
-                )
-                with self._refusals(rebuilt.partition):
+                rebuilder = Rebuilder(self._engine, self._pool, rebuilt, self._grace_ms, self.count)
+                with self.refusals(rebuilt.partition):
                     restoring = await self._prepare(locks, rebuilder)
                     under_way.append((rebuilder, restoring))
             await self._forget([restoring for _, restoring in under_way])
             for rebuilder, restoring in under_way:
                 if restoring.partition in self._result.refused:
                     continue
-                with self._refusals(restoring.partition):
+                with self.refusals(restoring.partition):
                     self._tell(restoring.partition, "restoring")
                     await rebuilder.restore(restoring)
                     await rebuilder.finish(restoring)
@@ -220,10 +249,10 @@ class _Run:
         async for page in self._engine.restore.names(mine):
             for partition, names in page.items():
                 self._tell(partition, "emptying")
-                with self._refusals(partition):
+                with self.refusals(partition):
                     await mine[partition].forget(names)
 
-    def _count(self) -> None:
+    def count(self) -> None:
         self._restored += 1
         if self._restored % 1_000 == 0:
             self._show("restoring", self._restored, self._holds)
@@ -232,62 +261,12 @@ class _Run:
         self._show(f"partition {partition}: {what}", self._restored, self._holds)
 
     @contextmanager
-    def _refusals(self, partition: int) -> Iterator[None]:
+    def refusals(self, partition: int) -> Iterator[None]:
         try:
             yield
         except Fenced:
             self._result.refused[partition] = (
                 f"partition {partition}: another rebuild has overtaken this one"
             )
-        except (RebuildRefused, AlreadyRebuilding, Overloaded) as refused:
+        except (RebuildRefused, AlreadyRebuilding, DrainStopped, Overloaded) as refused:
             self._result.refused[partition] = str(refused)
-
-
-def summary(result: Result) -> dict[str, object]:
-    """The object that `--json` prints."""
-    return {
-        "dry_run": result.dry_run,
-        "partitions": [rebuilt.counts() for rebuilt in result.partitions],
-        "refused": [
-            {"partition": partition, "reason": reason}
-            for partition, reason in sorted(result.refused.items())
-        ],
-        "sound": result.sound,
-    }
-
-
-def lines(result: Result) -> list[str]:
-    """The same for people."""
-    told = []
-    for one in result.partitions:
-        dropped = f" ({one.dropped_because})" if one.dropped_because and one.dropped else ""
-        done = "would be rebuilt" if result.dry_run else f"rebuilt in {one.seconds:.1f} s"
-        told.append(
-            f"partition {one.partition} ({one.reason or 'sound'}): {done} at {one.sequence} under "
-            f"generation {one.generation}: {one.salvaged:,} entries salvaged, {one.dropped:,} "
-            f"dropped{dropped}; {one.sales:,} sales, {one.holds:,} holds, {one.payments:,} open "
-            f"payments, {one.records:,} idempotency records"
-        )
-    told += [reason for _, reason in sorted(result.refused.items())]
-    if result.sound:
-        told.append(f"sound, and left alone: {', '.join(map(str, result.sound))}")
-    return told or ["nothing to rebuild"]
-
-
-@contextmanager
-def _progress() -> Iterator[Show]:
-    """A bar on the terminal, if there is one; stdout stays for the result."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("holds"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as bar:
-        task = bar.add_task("rebuild", total=None)
-        yield lambda what, done, total: bar.update(
-            task, description=what, completed=done, total=total or None
-        )

@@ -7,59 +7,33 @@ changed as well; from then on Redis is closed until a rebuild has ended, this on
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from engine.engine import Engine
-from engine.errors import Fenced, HoldfastError, Unavailable
+from engine.errors import Fenced, Unavailable
 from engine.journal import RawEntry
-from engine.limits import DATABASE_LEASE_MS, MAX_DRAIN_ENTRIES, TOMBSTONE_TTL_MS
-from engine.restoring import Restoring, booking_argument, record_argument
-from engine.types import Status
+from engine.limits import DATABASE_LEASE_MS, MAX_DRAIN_ENTRIES
+from engine.restoring import Restoring
 from persistence.audit import SLICE_ROWS, Audit
 from persistence.commit import commit
 from persistence.pool import Pool
-from persistence.rebuilding import Expected, Rebuilding
+from persistence.rebuilding import Rebuilding
 from persistence.salvage import Salvage
 from persistence.steps import Position, Step, contacts_to_read, understand
+from workers.restored import (
+    RebuildRefused,
+    Rebuilt,
+    check_quarantine,
+    compare,
+    require,
+    started_by,
+    write_state,
+)
 
 TAKEN_POLL_S: Final = 0.1
-
-
-class RebuildRefused(HoldfastError):
-    """The partition is not rebuilt, and stays as it is: somebody has to decide something first."""
-
-
-@dataclass(slots=True)
-class Rebuilt:
-    """What became of a partition; also what would, where nothing is to be changed."""
-
-    partition: int
-    reason: str | None
-    """Why it was closed; None where nothing was wrong with it."""
-    generation: int = 0
-    sequence: int = 0
-    """The cursor that it was rebuilt at."""
-    salvaged: int = 0
-    """Entries of Redis's journal that PostgreSQL lacked and has taken over."""
-    dropped: int = 0
-    """Entries of Redis's journal that do not follow from PostgreSQL's."""
-    dropped_because: str | None = None
-    sales: int = 0
-    customers: int = 0
-    holds: int = 0
-    payments: int = 0
-    tombstones: int = 0
-    records: int = 0
-    seconds: float = 0.0
-
-    def counts(self) -> dict[str, object]:
-        """Its fields by name."""
-        return asdict(self)
 
 
 class Rebuilder:
@@ -86,6 +60,7 @@ class Rebuilder:
         self._books = Rebuilding(pool)
         self._grace_ms = grace_ms
         self._restored = restored
+        self._number: int | None = None
         self._begun_s = time.monotonic()
 
     async def position(self) -> Position:
@@ -95,28 +70,19 @@ class Rebuilder:
             raise RebuildRefused(f"partition {self._partition} was never started")
         return position
 
-    async def check_quarantine(self) -> None:
-        """Refuse while entries are in quarantine: what they moved, the tables do not show."""
-        async with Audit(self._pool).snapshot(self._partition) as snapshot:
-            waiting = [row for row in await snapshot.quarantine() if not row.discarded]
-        if waiting:
-            raise RebuildRefused(
-                f"partition {self._partition}: {len(waiting)} entries are in quarantine, the first "
-                f"is {waiting[0].sequence}; `holdfast backlog quarantine` decides on them first"
-            )
-
     async def prepare(self) -> Restoring:
         """Close the partition, take over what is left of its journal, give it a generation."""
-        await self.check_quarantine()
+        await check_quarantine(self._pool, self._partition)
         await self.position()
         status = await self._engine.journal.status(self._partition)
         restoring = await self._engine.restore.begin(self._partition, status.generation)
         position = await self.salvage(changes=True)
-        await self.check_quarantine()
+        await check_quarantine(self._pool, self._partition)
         generation = max(position.generation, status.generation or 0) + 1
-        if not await self._books.take_generation(
+        self._number = await self._books.take_generation(
             self._partition, position, generation, started_by()
-        ):
+        )
+        if self._number is None:
             raise Fenced(self._partition, "overtaken")
         self.rebuilt.generation, self.rebuilt.sequence = generation, position.sequence
         async for page in self.dropped(position):
@@ -127,7 +93,7 @@ class Rebuilder:
 
     async def look(self) -> None:
         """Tell what a rebuild would do, and change nothing."""
-        await self.check_quarantine()
+        await check_quarantine(self._pool, self._partition)
         status = await self._engine.journal.status(self._partition)
         position = await self.salvage(changes=False)
         rebuilt, generation = self.rebuilt, max(position.generation, status.generation or 0) + 1
@@ -140,7 +106,7 @@ class Rebuilder:
             rebuilt.tombstones = len([one async for one in state.tombstones(now_ms)])
             rebuilt.records = len([name async for name, _ in state.records(now_ms)])
             rebuilt.customers = len([one async for one in state.customers()])
-        rebuilt.sales, rebuilt.payments = len(expected.levels), expected.payments
+        rebuilt.sales, rebuilt.payments = len(expected.levels), len(expected.payments)
         rebuilt.holds = sum(expected.holds.values())
 
     async def holds(self) -> int:
@@ -226,48 +192,15 @@ class Rebuilder:
                 yield page
 
     async def restore(self, restoring: Restoring) -> None:
-        """Write into Redis what PostgreSQL has."""
-        rebuilt = self.rebuilt
-        now_ms = await self._engine.restore.now_ms()
+        """Write into Redis what PostgreSQL has, and compare."""
         async with self._books.state(self._partition) as state:
-            for sale in await state.sales():
-                await restoring.put_sale(sale)
-            async with restoring.writer("restore_customers") as writer:
-                async for sale_id, customer_id, units in state.customers():
-                    await writer.put(sale_id, customer_id, units)
-            async with restoring.writer("restore_bookings") as writer:
-                async for archived in state.bookings():
-                    await writer.put(booking_argument(archived, self._grace_ms))
-                    if archived.booking.status is Status.PENDING:
-                        self._restored()
-            async with restoring.writer("restore_tombstones", TOMBSTONE_TTL_MS) as writer:
-                async for booking_id, version in state.tombstones(now_ms):
-                    await writer.put(booking_id, version)
-            rebuilt.tombstones = writer.written
-            async with restoring.writer("restore_records") as writer:
-                async for name, record in state.records(now_ms):
-                    await writer.put(record_argument(name, record))
-            _require(self._partition, "idempotency records", writer.counted, writer.written)
-            rebuilt.records = writer.written
-            await self.compare(await state.expected())
-
-    async def compare(self, expected: Expected) -> None:
-        """Compare what lies in Redis now with what PostgreSQL says. Raises `RebuildRefused`."""
-        rebuilt, partition = self.rebuilt, self._partition
-        rebuilt.sales = await self._engine.restore.sales(partition)
-        rebuilt.payments = await self._engine.restore.payments(partition)
-        _require(partition, "sales", rebuilt.sales, len(expected.levels))
-        _require(partition, "open payments", rebuilt.payments, expected.payments)
-        rebuilt.customers = rebuilt.holds = 0
-        for sale_id, levels in expected.levels.items():
-            found = await self._engine.restore.sale(partition, sale_id)
-            where = f"sale {sale_id}: "
-            _require(partition, f"{where}levels", found.levels, levels)
-            taken = sum(level.held + level.sold for level in levels.values())
-            _require(partition, f"{where}units of customers", found.units, taken)
-            _require(partition, f"{where}holds", found.holds, expected.holds.get(sale_id, 0))
-            rebuilt.customers += found.customers
-            rebuilt.holds += found.holds
+            await write_state(
+                self._engine, restoring, state, self.rebuilt, self._grace_ms, self._restored
+            )
+            expected = await state.expected()
+            await compare(self._engine, self.rebuilt, expected)
+            listed = await self._engine.restore.sales(self._partition)
+            require(self._partition, "sales", listed, len(expected.levels))
 
     async def finish(self, restoring: Restoring) -> None:
         """Open the partition under its new generation, and note it."""
@@ -279,17 +212,5 @@ class Rebuilder:
             raise Fenced(self._partition, "overtaken")
         await restoring.finish(position.entry)
         self.rebuilt.seconds = round(time.monotonic() - self._begun_s, 3)
-        await self._books.finish(self._partition, self.rebuilt.generation, self.rebuilt.counts())
-
-
-def started_by() -> str:
-    """Who rebuilds, for whoever wonders later."""
-    return f"{socket.gethostname()}, process {os.getpid()}"
-
-
-def _require(partition: int, what: str, found: object, expected: object) -> None:
-    if found != expected:
-        raise RebuildRefused(
-            f"partition {partition}: {what}: {found} in Redis after the rebuild, {expected} in "
-            "PostgreSQL; it stays closed"
-        )
+        assert self._number is not None, "prepared before"
+        await self._books.finish(self._number, self.rebuilt.counts())

@@ -3,7 +3,7 @@
 -- Returns the partition, or nil and the reply that refuses the call.
 local function open_partition()
   local meta = redis.call('HMGET', KEYS[1], 'generation', 'sequence', 'last_ms', 'fenced', 'drained',
-    'bytes', 'drained_bytes', 'oldest_ms', 'shed_until_ms')
+    'bytes', 'drained_bytes', 'oldest_ms', 'shed_until_ms', 'frozen')
   local reason
   if not meta[1] then
     reason = 'meta_missing'
@@ -32,6 +32,7 @@ local function open_partition()
     drained_bytes = tonumber(meta[7] or 0),
     oldest_ms = tonumber(meta[8] or 0),
     shed_until_ms = tonumber(meta[9] or 0),
+    frozen = meta[10],
     now_ms = now_ms,
     now_us = now_us,
   }

@@ -1,17 +1,19 @@
 -- Rebuilds of Redis from PostgreSQL: who did what when, and what of Redis's journal was dropped.
 
 CREATE TABLE rebuilds (
+    rebuild bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     partition integer NOT NULL,
     generation bigint NOT NULL,
     sequence bigint NOT NULL,
+    sale_id text COLLATE "C",
     started_by text NOT NULL,
     started_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz,
-    counts json,
-    PRIMARY KEY (partition, generation)
+    counts json
 );
-COMMENT ON TABLE rebuilds IS
-'One row for each generation after the first; one that did not finish was interrupted.';
+COMMENT ON TABLE rebuilds IS 'One that did not finish was interrupted, or is at it.';
+COMMENT ON COLUMN rebuilds.sale_id IS
+'The sale that was rebuilt alone; null where it was the partition, under a new generation.';
 COMMENT ON COLUMN rebuilds.sequence IS
 'The cursor that Redis was rebuilt at; the first entry of the generation is the next one.';
 COMMENT ON COLUMN rebuilds.counts IS

@@ -7,7 +7,7 @@ to PostgreSQL, in the order in which they come.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,8 @@ import persistence.commit
 import persistence.rebuilding
 from engine.calls import Caller, Reply
 from persistence.pool import Connection, Pool, connection
+from tests.helpers.stage import eventually
+from workers.rebuild_told import Result
 
 
 class Crash(Exception):
@@ -60,3 +62,39 @@ class Steps:
             self.stop_at = None
             self.stopped.set()
             await self.go_on.wait()
+
+
+@asynccontextmanager
+async def standing(
+    rebuild: Coroutine[Any, Any, Result], name: str
+) -> AsyncIterator[asyncio.Task[Result]]:
+    """A rebuild that stands still before its first script of a name, while the body runs.
+
+    It goes on when the body ends, and is waited for.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        steps = Steps(patch)
+        steps.stop_at = name
+        task = asyncio.create_task(rebuild)
+        try:
+            stopped = asyncio.create_task(steps.stopped.wait())
+            await asyncio.wait((stopped, task), return_when=asyncio.FIRST_COMPLETED)
+            assert steps.stopped.is_set(), task.result()
+            yield task
+        finally:
+            steps.go_on.set()
+            await asyncio.wait((task,))
+
+
+async def end_sessions_with_locks(pool: Pool) -> None:
+    """End the sessions that hold advisory locks, of which there must be some, and wait for it."""
+    ended = await pool.fetchval(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory'"
+    )
+    assert ended
+
+    async def are_gone() -> bool:
+        left = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        return bool(await pool.fetchval(left) == 0)
+
+    await eventually(are_gone, "the locks to be given back")

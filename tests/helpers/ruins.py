@@ -25,7 +25,8 @@ from persistence.drain import Drain
 from tests.helpers.purse import Purse
 from tests.helpers.stage import Stage, stage, stage_settings
 from workers import verify
-from workers.rebuild import Result, rebuild_partitions
+from workers.rebuild import rebuild_partitions, rebuild_sale
+from workers.rebuild_told import Result
 
 SALE: Final = "concert"
 CAP: Final = 4
@@ -144,6 +145,12 @@ class Ruins:
         for partition in range(len(self.on.engine.partitions)):
             while await drain.run_once(partition):
                 pass
+
+    async def rebuild_sale(self, sale_id: str = SALE, **options: Any) -> Result:
+        """Rebuild one sale as the command does; it may be refused."""
+        return await rebuild_sale(
+            self.on.engine, self.on.pool, sale_id, **{"grace_ms": PAYMENT_GRACE_MS, **options}
+        )
 
     async def check_equal(self) -> None:
         """`holdfast verify` finds nothing."""

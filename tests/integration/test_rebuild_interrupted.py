@@ -10,10 +10,10 @@ import pytest
 
 import persistence.commit
 import persistence.drain
-from engine.errors import Fenced, Unavailable
+from engine.errors import Fenced
 from persistence.drain import Drain
 from persistence.pool import create_pool
-from tests.helpers.interrupted import Crash, Steps
+from tests.helpers.interrupted import Crash, Steps, end_sessions_with_locks, standing
 from tests.helpers.ruins import Ruins, open_ruins
 from tests.integration.test_rebuild import kept
 from workers.rebuild import rebuild_partitions
@@ -68,15 +68,11 @@ async def test_a_rebuild_that_ended_at_any_step_is_finished_by_the_next_one(
 
 
 async def test_two_rebuilds_of_a_partition_do_not_interleave(ruins: Ruins) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        steps = Steps(patch)
-        steps.stop_at = "restore_bookings"
-        first = asyncio.create_task(ruins.rebuild(partition=ruins.partition))
-        await steps.stopped.wait()
+    rebuild = ruins.rebuild(partition=ruins.partition)
+    async with standing(rebuild, "restore_bookings") as first:
         second = await ruins.try_to_rebuild(partition=ruins.partition)
         assert "another rebuild of it is at work" in second.refused[ruins.partition]
-        steps.go_on.set()
-        assert (await first).partitions[0].generation == 2
+    assert first.result().partitions[0].generation == 2
     await ruins.check_equal()
 
 
@@ -87,28 +83,14 @@ async def test_a_rebuild_that_wakes_up_after_another_one_writes_nothing(
     stop_at: str, ruins: Ruins
 ) -> None:
     async with await create_pool(ruins.on.settings.database_url) as pool:
-        with pytest.MonkeyPatch.context() as patch:
-            steps = Steps(patch)
-            steps.stop_at = stop_at
-            late = asyncio.create_task(
-                rebuild_partitions(ruins.on.engine, pool, grace_ms=1, partition=ruins.partition)
-            )
-            await steps.stopped.wait()
+        rebuild = rebuild_partitions(ruins.on.engine, pool, grace_ms=1, partition=ruins.partition)
+        async with standing(rebuild, stop_at) as late:
             # Its session is gone, and its lock with it, as after a long pause or a failover.
-            ended = await ruins.on.pool.fetchval(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory'"
-            )
-            assert ended == 1
+            await end_sessions_with_locks(ruins.on.pool)
             await ruins.rebuild(partition=ruins.partition)
             await ruins.hold("sold", "kim")
             dumped = await ruins.dump()
-            steps.go_on.set()
-            try:
-                refused = (await late).refused
-                assert "overtaken" in refused[ruins.partition]
-            except Unavailable:
-                # It found out by its connection, which is as well.
-                pass
+        assert "overtaken" in late.result().refused[ruins.partition]
     assert await ruins.dump() == dumped
     await ruins.hold("sold-again", "kim")
     await ruins.check_equal()

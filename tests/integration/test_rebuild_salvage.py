@@ -13,7 +13,7 @@ from engine.outcomes import Outcome
 from engine.settings import EngineOptions
 from engine.types import LineRequest
 from tests.helpers.ruins import SALE, Ruins, open_ruins
-from workers.rebuilder import Rebuilt
+from workers.restored import Rebuilt
 
 
 @pytest.fixture

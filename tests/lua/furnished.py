@@ -167,7 +167,15 @@ REBUILDING: Final[dict[str, tuple[bytes | str | int, ...]]] = {
     "finish_rebuild": (b"",),
 }
 """Scripts of a rebuild, which a partition runs only for who closed it, by token: arguments."""
-UNFENCED: Final = {"init_partition", "fence", "beat", "begin_rebuild", *REBUILDING}
+UNFENCED: Final = {
+    "init_partition",
+    "fence",
+    "beat",
+    "begin_rebuild",
+    "freeze_sale",
+    "finish_sale",
+    *REBUILDING,
+}
 """Scripts that are not behind the fence: they make it, close it, or know nothing of it."""
 
 CALLS: Final = {name: (arguments, outcome) for name, arguments, outcome in WRITES + READS}

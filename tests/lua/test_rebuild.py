@@ -130,3 +130,45 @@ def test_a_partition_closed_anew_after_a_rebuild_is_not_opened_by_it(
     assert rebuild_call(partition, "finish_rebuild")[0] == b"done"
     partition.raw("fence", "operator")
     assert rebuild_call(partition, "finish_rebuild") == OVERTAKEN
+
+
+OF_NO_SALE = {
+    *("closed_sales", "evict", "trim", "rate_limit", "shed", "list_sales", "due", "due_payments"),
+    *("open_payments", "audit_payments", "read_journal", "audit_sale", "audit_customers"),
+    "audit_holds",
+}
+"""Calls that no frozen sale refuses: they are about none, or only compare."""
+
+
+OF_ANOTHER_SALE = {"retire_sale", "load_sale", "load_customers"}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_frozen_sale_is_closed_and_the_rest_of_its_partition_is_not(
+    name: str, partition: ScriptedPartition
+) -> None:
+    furnish(partition)
+    arguments, outcome = CALLS[name]
+    sale_id = arguments[0] if name in OF_ANOTHER_SALE else "gig"
+    assert partition.raw("freeze_sale", sale_id, TOKEN)[0] == b"done"
+    before = partition.dump()
+    reply = partition.raw(name, *arguments)
+    if name in OF_NO_SALE:
+        assert reply[0].decode() == outcome
+    else:
+        assert reply == [b"fenced", -1, b"sale_frozen"]
+        assert partition.dump() == before
+
+
+def test_only_one_sale_of_a_partition_is_frozen(partition: ScriptedPartition) -> None:
+    furnish(partition)
+    partition.raw("freeze_sale", "gig", TOKEN)
+    assert partition.raw("freeze_sale", "other", "token-2") == [b"fenced", -1, b"sale_frozen"]
+    assert partition.raw("freeze_sale", "gig", "token-2")[0] == b"done"
+    assert partition.evaluate("finish_sale", (1, TOKEN, "gig")) == OVERTAKEN
+    done = partition.evaluate("finish_sale", (1, "token-2", "gig"))
+    assert done[0] == b"done"
+    assert partition.evaluate("finish_sale", (1, "token-2", "gig"))[0] == b"unchanged"
+    rebuilt = partition.entries()[-1]
+    assert (rebuilt.type, rebuilt.sale_id) == ("rebuilt", "gig")
+    assert {level.item_id: level for level in rebuilt.levels} == partition.levels("gig")
