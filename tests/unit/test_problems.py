@@ -40,6 +40,8 @@ DONE = frozenset(
         *(Outcome.DONE, Outcome.ALLOWED, Outcome.BEGUN, Outcome.JOINED, Outcome.REFUND_BEGUN),
         # Answered as a body that does not fit the booking.
         Outcome.PAYMENT_FREE,
+        # The engine brings the sale back and asks again.
+        Outcome.SALE_RETIRED,
     }
 )
 
