@@ -144,7 +144,7 @@ FAMILIES: Final = (
         "contact",
         ("booking_id",),
         "string",
-        "encrypted contact data",
+        "encrypted contact data, after the hash its e-mail is found by",
         "reserve; load",
         "until evicted or forgotten",
     ),
