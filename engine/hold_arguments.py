@@ -53,7 +53,7 @@ def hold_arguments(
         limits.MAX_DUE_SCANNED,
         limits.MAX_TAKEN_BACK_PER_RESERVE,
         limits.MAX_INTEGER,
-        vault.encrypt(contact) if contact and (email or phone) else b"",
+        vault.seal_contact(contact) if contact and (email or phone) else b"",
         trace,
     ]
     for line in lines:
