@@ -53,6 +53,7 @@ def booking_fields(booking: Booking, deadline_ms: int) -> dict[str, str | int]:
         "updated_ms": booking.updated_ms,
         "deadline_ms": deadline_ms,
         "extended": int(booking.extended),
+        "warned": int(booking.warned),
     }
     if booking.cancel_reason:
         fields["cancel_reason"] = booking.cancel_reason

@@ -220,6 +220,8 @@ def _booking(partition: int, booking_id: str, fields: Mapping[bytes, bytes]) -> 
             "sequence",
         ):
             words[name] = int(str(words[name]))
+        # Not there before the first warning.
+        words["warned"] = int(str(words.get("warned") or 0))
         payment = read_payment(words)
         words = {"cancel_reason": None, **words, "booking_id": booking_id}
         booking = replace(Booking.from_fields(words), payment=payment)

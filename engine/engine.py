@@ -20,6 +20,7 @@ from engine.calls import Caller
 from engine.connections import check_durability, client, connector
 from engine.crypto import Vault
 from engine.errors import Unavailable
+from engine.expiring import Expiring
 from engine.journal import Journal
 from engine.keys import Keys
 from engine.limits import FLOORS_FRESH_MS
@@ -69,6 +70,7 @@ class Engine:
             Marks(options.max_backlog_entries),
             archive,
         )
+        self.expiring = Expiring(caller)
         self.payments = PaymentBooks(caller, self.keys, self.bookings, payments)
         self.rate_limit = RateLimiter(caller, options.rate_limit)
         self.journal = Journal(caller, self.keys, self.partitions, redis)

@@ -26,6 +26,7 @@ class EventType(StrEnum):
 
     BOOKING_HELD = "booking.held"
     BOOKING_EXTENDED = "booking.extended"
+    BOOKING_EXPIRING = "booking.expiring"
     BOOKING_CONFIRMED = "booking.confirmed"
     BOOKING_COMPLETED = "booking.completed"
     BOOKING_CANCELLED = "booking.cancelled"
@@ -81,6 +82,7 @@ EVENTS: Final[dict[str, tuple[Case, ...]]] = {
     "stock_adjusted": (Case((_E.SALE_CHANGED,)),),
     "held": (Case((_E.BOOKING_HELD,)),),
     "extended": (Case((_E.BOOKING_EXTENDED,)),),
+    "warned": (Case((_E.BOOKING_EXPIRING,)),),
     "payment_begun": (Case((_E.PAYMENT_BEGUN,)),),
     "requires_action": (Case((_E.PAYMENT_REQUIRES_ACTION,)),),
     "payment_unknown": (Case((_E.PAYMENT_UNKNOWN,)),),

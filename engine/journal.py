@@ -24,6 +24,7 @@ BOOKING_TYPES: Final = frozenset(
     {
         "held",
         "extended",
+        "warned",
         "payment_begun",
         "requires_action",
         "payment_unknown",

@@ -50,6 +50,8 @@ DEFAULT_PARTITIONS: Final = 16
 MAX_TAKEN_BACK_PER_RESERVE: Final = 64
 MAX_DUE_SCANNED: Final = 256
 MAX_EXPIRED_PER_CALL: Final = 64
+MAX_WARNED_PER_CALL: Final = 64
+MAX_SALES_LOOKED_AT: Final = 256
 MAX_EVICTED_PER_CALL: Final = 256
 MAX_CALLS_PER_BATCH: Final = 256
 MAX_BATCHES_IN_FLIGHT: Final = 4
@@ -193,6 +195,8 @@ SNAPSHOT_INTERVAL_MS: Final = 30_000
 """A sale that changes gets a snapshot so often, and not more often."""
 SNAPSHOT_PAUSE_MS: Final = 1_000
 MAX_SNAPSHOTS_PER_PIECE: Final = 16
+WARN_INTERVAL_MS: Final = 500
+EXPIRY_WARNING_MS: Final = 60_000
 OBSERVE_INTERVAL_MS: Final = 1_000
 SHED_TTL_MS: Final = 5_000
 """How long a worker's word holds that new holds are to be shed."""

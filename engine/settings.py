@@ -125,6 +125,8 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(None, ge=1, le=65_535)
     """Serves /metrics on this port instead of the API's."""
     sweep_interval_ms: int = Field(200, ge=10, le=60_000)
+    expiry_warning_ms: int = Field(limits.EXPIRY_WARNING_MS, ge=0, le=86_400_000)
+    """How long before a hold ends its customer is told; 0 tells nobody."""
     finished_retention_ms: int = Field(limits.FINISHED_RETENTION_MS, ge=1_000, le=30 * 86_400_000)
     """How long a finished booking stays in Redis."""
     sale_retention_ms: int = Field(limits.SALE_RETENTION_MS, ge=1_000, le=3_660 * 86_400_000)

@@ -66,7 +66,7 @@ def unpack_lines(text: str) -> tuple[Line, ...]:
 class Booking:
     """One customer's lines in one sale, as of `version`.
 
-    `version` grows by one with every journal entry of the booking.
+    `version` grows by one with every journal entry; `warned`: the customer was told of its end.
     """
 
     booking_id: str
@@ -83,13 +83,13 @@ class Booking:
     updated_ms: int
     extended: bool
     payment: Payment | None = None
+    warned: bool = False
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Booking:
         """Build from the JSON object that scripts answer and journal entries carry."""
-        reason = fields["cancel_reason"]
-        # Entries and answers from before there were payments have none.
-        payment = fields.get("payment")
+        # Payments and warnings are not in those from before there were any.
+        reason, payment = fields["cancel_reason"], fields.get("payment")
         return cls(
             booking_id=fields["booking_id"],
             version=fields["version"],
@@ -105,6 +105,7 @@ class Booking:
             updated_ms=fields["updated_ms"],
             extended=bool(fields["extended"]),
             payment=Payment.from_fields(payment) if payment else None,
+            warned=bool(fields.get("warned")),
         )
 
     @classmethod
@@ -129,6 +130,7 @@ class Booking:
                 "created_ms": self.created_ms,
                 "updated_ms": self.updated_ms,
                 "extended": int(self.extended),
+                "warned": int(self.warned),
                 "payment": self.payment.spelled() if self.payment else None,
             }
         )

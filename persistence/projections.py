@@ -166,6 +166,7 @@ def _add_booking(
             booking.updated_ms,
             booking.extended,
             events,
+            booking.warned,
         )
         return
     batch.bookings[booking_id] = (
@@ -184,6 +185,7 @@ def _add_booking(
         booking.updated_ms,
         booking.extended,
         events,
+        booking.warned,
     )
 
 

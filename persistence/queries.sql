@@ -122,13 +122,14 @@ SET
     hold_expires_ms = new.hold_expires_ms,
     updated_ms = new.updated_ms,
     extended = new.extended,
-    events = new.events
+    events = new.events,
+    warned = new.warned
 FROM unnest(
     $1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-    $8::boolean[], $9::bigint[]
+    $8::boolean[], $9::bigint[], $10::boolean[]
 ) AS new (
     booking_id, sequence, version, status, cancel_reason, hold_expires_ms, updated_ms, extended,
-    events
+    events, warned
 )
 WHERE bookings.booking_id = new.booking_id AND new.version > bookings.version;
 

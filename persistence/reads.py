@@ -278,6 +278,7 @@ def booking_of(row: asyncpg.Record) -> Booking:
         updated_ms=row["updated_ms"],
         extended=row["extended"],
         payment=payment_of(row, "payment_"),
+        warned=row["warned"],
     )
 
 

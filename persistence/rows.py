@@ -56,6 +56,7 @@ _BOOKINGS: Final = (
     "updated_ms",
     "extended",
     "events",
+    "warned",
 )
 _LINES: Final = ("booking_id", "position", "item_id", "quantity", "unit_price")
 _STOCK_HISTORY: Final = (

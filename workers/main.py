@@ -50,6 +50,7 @@ from workers.snapshots import Snapshotter
 from workers.stuck import StuckCounter
 from workers.sweeper import Sweeper
 from workers.undecided import Undecided
+from workers.warner import Warner
 from workers.watch import Watch
 
 _log = structlog.stdlib.get_logger("holdfast.worker")
@@ -149,6 +150,7 @@ class WorkerProcess:
         loops = (
             drainer.loop,
             Sweeper(engine, settings.sweep_interval_ms).loop,
+            Warner(engine, settings.expiry_warning_ms).loop,
             recovery.loop,
             reconciler.loop,
             Evictor(engine, reads.cursors, settings.finished_retention_ms).loop,

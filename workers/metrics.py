@@ -67,6 +67,7 @@ FENCED: Final = Gauge(
 EXPIRED: Final = Counter("holdfast_expired_holds", "Holds ended by the sweeper.")
 RETIRED: Final = Counter("holdfast_retired_sales", "Closed sales that left Redis.")
 SNAPSHOTS: Final = Counter("holdfast_snapshots", "Levels of whole sales put into the journal.")
+WARNED: Final = Counter("holdfast_warned_holds", "Holds whose customers were told of their end.")
 EVICTED: Final = Counter("holdfast_evicted_bookings", "Finished bookings that left Redis.")
 RECOVERED: Final = Counter("holdfast_payments_recovered", "Payments that a worker took over.")
 PAYMENTS_OPEN: Final = Gauge(

@@ -35,6 +35,7 @@ from workers.sending import Poison
 BUILT_IN: Final = Path(__file__).parent / "templates"
 TYPES: Final = (
     EventType.BOOKING_CONFIRMED,
+    EventType.BOOKING_EXPIRING,
     EventType.BOOKING_CANCELLED,
     EventType.PAYMENT_DECLINED,
     EventType.PAYMENT_VOIDED,
@@ -48,6 +49,7 @@ class Notice(StrEnum):
 
     CONFIRMED = "confirmed"
     PAYMENT_FAILED = "payment_failed"
+    EXPIRING = "expiring"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     VOIDED = "voided"
@@ -59,6 +61,8 @@ def notice_of(event_type: str, booking: Booking) -> Notice | None:
     match event_type:
         case EventType.BOOKING_CONFIRMED:
             return Notice.CONFIRMED
+        case EventType.BOOKING_EXPIRING:
+            return Notice.EXPIRING
         case EventType.PAYMENT_DECLINED if booking.status is Status.PENDING:
             return Notice.PAYMENT_FAILED
         case EventType.BOOKING_CANCELLED if booking.cancel_reason is CancelReason.EXPIRED:

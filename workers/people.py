@@ -14,7 +14,7 @@ from persistence.deliveries import Delivery
 from workers.notices import Names, Notice, Templates, notice_of, values_of
 from workers.sending import Poison, readable
 
-_TIMELY: Final = (Notice.PAYMENT_FAILED,)
+_TIMELY: Final = (Notice.PAYMENT_FAILED, Notice.EXPIRING)
 """Notices that ask for something before the hold ends."""
 
 

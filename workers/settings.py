@@ -28,6 +28,7 @@ QUEUE: Final = "holdfast:arq"
 LOOPS: Final = (
     "drain",
     "sweep",
+    "warn",
     "recover",
     "reconcile",
     "evict",
@@ -58,6 +59,11 @@ async def drain(ctx: dict[str, Any]) -> None:
 async def sweep(ctx: dict[str, Any]) -> None:
     """A slice of the sweep."""
     await _slice(ctx, "sweep")
+
+
+async def warn(ctx: dict[str, Any]) -> None:
+    """A slice of the warnings."""
+    await _slice(ctx, "warn")
 
 
 async def recover(ctx: dict[str, Any]) -> None:
@@ -113,6 +119,7 @@ async def _slice(ctx: dict[str, Any], name: str) -> None:
 JOBS: Final = (
     drain,
     sweep,
+    warn,
     recover,
     reconcile,
     evict,

@@ -17,6 +17,7 @@ from engine.model.operations import (
     PutSale,
     Reserve,
     Snapshot,
+    Warn,
 )
 from engine.model.payment_operations import (
     BeginPayment,
@@ -71,6 +72,7 @@ __all__ = [
     "SaleState",
     "Snapshot",
     "Voided",
+    "Warn",
     "advance",
     "apply",
     "decide",

@@ -125,6 +125,7 @@ def _check_held(entry: Entry, sale: SaleState, booking: Booking) -> None:
         and booking.payment is None
         and booking.cancel_reason is None
         and not booking.extended
+        and not booking.warned
         and booking.created_ms == booking.updated_ms == entry.at_ms
         and booking.hold_expires_ms == booking.created_ms + sale.definition.hold_ms
         and booking.currency == sale.definition.currency

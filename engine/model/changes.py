@@ -24,6 +24,7 @@ _TAKE_BACK: Final[Move] = (1, 0, -1)
 _ANY: Final = tuple(Status)
 _FROM: Final = {
     "extended": (Status.PENDING,),
+    "warned": (Status.PENDING,),
     "payment_begun": (Status.PENDING,),
     "requires_action": (Status.PENDING, Status.CANCELLED),
     "payment_unknown": _ANY,
@@ -45,7 +46,7 @@ _TO: Final = {
     "expired": Status.CANCELLED,
 }
 """The others leave the status, but for late money and refunds."""
-_TIMELY: Final = ("extended", "payment_begun")
+_TIMELY: Final = ("extended", "warned", "payment_begun")
 """Only before the hold's deadline, like the confirmation of what costs nothing."""
 
 
@@ -88,6 +89,10 @@ def _expected(entry: Entry, before: Booking, after: Booking, *, may_take_again: 
             if is_paying(before):
                 raise Disagreement(sequence, f"{before.booking_id} extended under payment")
             return replace(expected, extended=True, hold_expires_ms=after.hold_expires_ms)
+        case "warned":
+            if before.warned or is_paying(before):
+                raise Disagreement(sequence, f"{before.booking_id} is not to be warned of")
+            return replace(expected, warned=True)
         case "expired":
             # Under payment it lives for a grace more, which no entry tells: only not less.
             if before.hold_expires_ms > entry.at_ms:

@@ -26,6 +26,7 @@ from engine.model.operations import (
     PutSale,
     Reserve,
     Snapshot,
+    Warn,
 )
 from engine.model.state import PartitionState, SaleState, is_paying
 from engine.model.take_back import choose_due, due_holds
@@ -55,6 +56,8 @@ def decide(state: PartitionState, operation: Operation, now_ms: int) -> Decision
             return _expire(work, operation)
         case Snapshot():
             return _snapshot(work, operation)
+        case Warn():
+            return _warn(work, operation)
         case _:
             return decide_payment(work, operation)
 
@@ -264,3 +267,22 @@ def _snapshot(work: Work, wanted: Snapshot) -> Decision:
         return work.answer(Outcome.UNCHANGED)
     work.write("snapshot", sale_id=wanted.sale_id, version=0, deltas=(), levels=levels)
     return work.answer(Outcome.DONE)
+
+
+def _warn(work: Work, wanted: Warn) -> Decision:
+    state, now_ms = work.state, work.now_ms
+    near = [
+        booking
+        for booking in state.bookings.values()
+        if booking.sale_id == wanted.sale_id
+        and booking.status is Status.PENDING
+        and now_ms < state.deadline_ms(booking) <= now_ms + wanted.warning_ms
+    ]
+    near.sort(key=lambda booking: (state.deadline_ms(booking), booking.booking_id))
+    warned = 0
+    for booking in near[: wanted.limit]:
+        given_ms = booking.hold_expires_ms - booking.created_ms
+        if not booking.warned and not is_paying(booking) and given_ms > wanted.warning_ms:
+            work.append("warned", work.changed(booking, warned=True), None)
+            warned += 1
+    return work.answer(Outcome.DONE, warned=warned)

@@ -92,6 +92,15 @@ class Snapshot:
     sale_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """`warn`: tell that holds of a sale end soon, the first `limit` of them."""
+
+    sale_id: str
+    warning_ms: int
+    limit: int = limits.MAX_WARNED_PER_CALL
+
+
 Operation = (
     PutSale
     | Reserve
@@ -101,5 +110,6 @@ Operation = (
     | Complete
     | Expire
     | Snapshot
+    | Warn
     | PaymentOperation
 )

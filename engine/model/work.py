@@ -18,7 +18,8 @@ class Decision:
     """What comes of an operation.
 
     `booking` is what the script answers with, `item_id` what a refusal is about, `expired` how
-    many holds `expire` ended. `entries` is what the journal gets, `state` what is after it.
+    many holds `expire` ended, `warned` of how many `warn` warned. `entries` is what the journal
+    gets, `state` what is after it.
     """
 
     outcome: Outcome
@@ -27,6 +28,7 @@ class Decision:
     booking: Booking | None = None
     item_id: str | None = None
     expired: int = 0
+    warned: int = 0
 
 
 class Work:

@@ -10,7 +10,7 @@ local function read_booking(booking_id)
     booking[flat[i]] = flat[i + 1] ~= '' and flat[i + 1] or nil
   end
   for _, field in ipairs({'version', 'amount', 'hold_expires_ms', 'created_ms', 'updated_ms',
-      'extended', 'sequence', 'deadline_ms', 'payment_attempt', 'payment_begun_ms'}) do
+      'extended', 'warned', 'sequence', 'deadline_ms', 'payment_attempt', 'payment_begun_ms'}) do
     booking[field] = tonumber(booking[field])
   end
   -- A hold from before there were payments has no other deadline.

@@ -25,10 +25,11 @@ local function booking_members(booking)
   return string.format(
     '"booking_id":"%s","version":%d,"sale_id":"%s","customer_id":"%s","status":"%s",'
       .. '"cancel_reason":%s,"lines":"%s","amount":%d,"currency":"%s","hold_expires_ms":%d,'
-      .. '"created_ms":%d,"updated_ms":%d,"extended":%d,"payment":%s',
+      .. '"created_ms":%d,"updated_ms":%d,"extended":%d,"warned":%d,"payment":%s',
     booking.booking_id, booking.version, booking.sale_id, booking.customer_id, booking.status,
     quoted(booking.cancel_reason), booking.lines, booking.amount, booking.currency,
     booking.hold_expires_ms, booking.created_ms, booking.updated_ms, booking.extended,
+    booking.warned or 0,
     payment_json(booking))
 end
 

@@ -32,6 +32,7 @@ from engine.model import (
     Reserve,
     Snapshot,
     Voided,
+    Warn,
     is_paying,
 )
 from engine.payments.types import Step
@@ -67,6 +68,7 @@ class RandomOperations:
         kinds = (*[self._put] * 2, *[self._reserve] * 9, *[self._cancel] * 2, *[self._extend] * 4)
         kinds = (*kinds, *[self._confirm] * 3, *[self._complete] * 3, self._expire, self._refund)
         kinds = (*kinds, *[self._snapshot] * 2)
+        kinds = (*kinds, *[self._warn] * 2)
         kind = self._random.choice((*kinds, *[self._begin] * 5, *[self._gateway] * 12))
         if not state.sales:
             kind = self._put
@@ -197,6 +199,11 @@ class RandomOperations:
 
     def _snapshot(self, state: PartitionState, now_ms: int) -> Operation:
         return Snapshot(self._any(tuple(state.sales), "nothing"))
+
+    def _warn(self, state: PartitionState, now_ms: int) -> Operation:
+        sale_id = self._any(tuple(state.sales), "nothing")
+        warning_ms, limit = self._random.choice(((500, 64), (5_000, 1), (20_000, 64)))
+        return Warn(sale_id, warning_ms, limit)
 
     def _refund(self, state: PartitionState, now_ms: int) -> Operation:
         recent = list(state.bookings.values())[-60:]

@@ -25,6 +25,7 @@ from engine.model import (
     Reserve,
     Snapshot,
     Voided,
+    Warn,
 )
 from engine.payments.limits import PAYMENT_LEASE_MS, PAYMENT_POLL_MS
 from engine.types import definition_json
@@ -82,6 +83,8 @@ def script_call(operation: Operation) -> tuple[str, tuple[bytes | str | int, ...
             return "expire", (sale_id, limit)
         case Snapshot(sale_id):
             return "snapshot", (sale_id,)
+        case Warn(sale_id, warning_ms, limit):
+            return "warn", (sale_id, warning_ms, 0, 0, limit)
         case _:
             return _payment_call(operation)
 

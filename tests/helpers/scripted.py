@@ -21,6 +21,7 @@ from engine.model import (
     PartitionState,
     Record,
     SaleState,
+    Warn,
     fold,
     is_paying,
 )
@@ -46,6 +47,7 @@ class Result:
     booking: Booking | None = None
     item_id: str | None = None
     expired: int = 0
+    warned: int = 0
 
 
 class ScriptedPartition:
@@ -100,6 +102,8 @@ class ScriptedPartition:
             return Result(outcome, sequence, Booking.from_json(text))
         if isinstance(operation, Expire):
             return Result(outcome, sequence, expired=int(text))
+        if isinstance(operation, Warn):
+            return Result(outcome, sequence, warned=int(text.split()[0]))
         if outcome in _ITEM_OUTCOMES:
             return Result(outcome, sequence, item_id=text)
         return Result(outcome, sequence)
@@ -227,5 +231,6 @@ def booking_of(booking_id: str, fields: dict[str, str]) -> Booking:
     """Read a booking's hash."""
     numbers = ("version", "amount", "hold_expires_ms", "created_ms", "updated_ms", "extended")
     given: dict[str, Any] = {"cancel_reason": None, **fields, "booking_id": booking_id}
+    given["warned"] = int(fields.get("warned", 0))
     booking = Booking.from_fields(given | {name: int(fields[name]) for name in numbers})
     return replace(booking, payment=read_payment(fields))

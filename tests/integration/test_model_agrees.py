@@ -22,7 +22,7 @@ from tests.helpers.script_calls import script_call
 from tests.helpers.scripted import START_MS, Result, ScriptedPartition
 from tests.helpers.servers import Valkey
 
-SEEDS = (3, 5, 14, 95)
+SEEDS = (43, 51, 59)
 """Chosen so that together they get every answer of every script."""
 STEPS = 700
 NEVER = {Outcome.FENCED, Outcome.EVICTED, Outcome.RATE_LIMITED, Outcome.SHED, Outcome.SALE_RETIRED}
@@ -71,6 +71,7 @@ def run_sequence(seed: int, redis_url: str) -> Counter[tuple[str, str]]:
                 decision.booking,
                 decision.item_id,
                 decision.expired,
+                decision.warned,
             )
             assert result == expected, f"{where}: {operation}"
             written = read_after(partition, state.sequence)

@@ -65,6 +65,8 @@ def furnish(partition: ScriptedPartition) -> None:
         partition.perform(put(closed, f"put-{name}"))
     partition.move_clock(START_MS + 10)
     partition.raw("retire_sale", "left", 0)
+    partition.move_clock(NOW_MS - 1_000)
+    partition.perform(hold("b-soon", "B:1", "eve"))
     partition.move_clock(NOW_MS)
     partition.perform(hold("b-live", "A:2", "ann", contact=True))
     partition.perform(hold("b-paid", "A:1 A:2", "bob"))
@@ -130,6 +132,7 @@ WRITES: Final[tuple[Call, ...]] = (
     _operation(Refunded(REFUNDING, "api", 1), Outcome.REFUNDED),
     ("nudge", (AUTHORIZING, "simulator", "evt_1", 60_000, 1, 300, "USD"), Outcome.DONE),
     ("load", LOADED, Outcome.DONE),
+    ("warn", ("gig", HOLD_MS - 1, 0, 0, 10), Outcome.DONE),
     ("evict", (99, 0, 10, TOMBSTONE_TTL_MS), Outcome.DONE),
     ("retire_sale", ("closed", 0), Outcome.DONE),
     ("load_customers", ("left", "ann", 2), Outcome.DONE),
@@ -145,6 +148,7 @@ READS: Final[tuple[Call, ...]] = (
     ("list_sales", ("", 10), Outcome.DONE),
     ("closed_sales", ("", 10, 0), Outcome.DONE),
     ("due", (10,), Outcome.DONE),
+    ("soon", (10_000, 0, 10), Outcome.DONE),
     ("due_payments", (10,), Outcome.DONE),
     ("open_payments", (0, 10), Outcome.DONE),
     ("audit_payments", (AUTHORIZING,), Outcome.DONE),

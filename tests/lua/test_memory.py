@@ -20,10 +20,11 @@ REFUSED = {
     "load_sale",
     "load_customers",
     "snapshot",
+    "warn",
     "rate_limit",
     "init_partition",
 } | RESTORE
-"""They make keys; all others free, finish or read."""
+"""They make keys, or can wait; all others free, finish or read."""
 
 
 @pytest.fixture

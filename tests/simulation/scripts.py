@@ -180,6 +180,7 @@ def booking_members(booking: Booking) -> dict[str, Any]:
         "created_ms": booking.created_ms,
         "updated_ms": booking.updated_ms,
         "extended": int(booking.extended),
+        "warned": int(booking.warned),
         "payment": payment
         and {name: getattr(payment, name) for name in payment.__dataclass_fields__},
     }

@@ -14,5 +14,8 @@ from tests.stories.paying import PAYING
 from tests.stories.reserve import RESERVE
 from tests.stories.sales import SALES
 from tests.stories.story import Story
+from tests.stories.warnings import WARNINGS
 
-STORIES: Final[dict[str, Story]] = SALES | RESERVE | DUE | CHANGES | PAYING | DEADLINES | MONEY_BACK
+STORIES: Final[dict[str, Story]] = (
+    SALES | RESERVE | DUE | CHANGES | PAYING | DEADLINES | MONEY_BACK | WARNINGS
+)

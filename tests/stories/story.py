@@ -31,7 +31,8 @@ class Row:
     """An operation at a time, and what must come of it.
 
     `levels` are those of the whole sale after it, `A:8:2:0 B:5:0:0`; empty: as before the row.
-    `status` is the answered booking's; `expired` how many holds `expire` ended. A row that
+    `status` is the answered booking's; `expired` how many holds `expire` ended, `warned`
+    of how many `warn` warned. A row that
     `repeats` an operation answers that something was done, and does nothing. `payment` is where
     the answered booking's stands, `CAPTURING capture 1` with its attempt; `lease_ended` names a
     booking whose lease runs out before the row.
@@ -44,6 +45,7 @@ class Row:
     item_id: str | None = None
     status: Status | None = None
     expired: int = 0
+    warned: int = 0
     repeats: bool = False
     payment: str | None = None
     lease_ended: str = ""

@@ -22,6 +22,7 @@ from engine.model import (
     Refunded,
     RequireAction,
     Voided,
+    Warn,
     decide,
 )
 from engine.payments.types import Step
@@ -56,6 +57,7 @@ JOURNALS: Final[dict[str, tuple[Operation | int, ...]]] = {
     "voided": (*_HOLD, begin(), CONFIRM, Cancel("b1", OPERATOR), Voided("b1", "api", 1)),
     "captured_too_late": (*_HOLD, begin(), CONFIRM, Cancel("b1", OPERATOR), CAPTURE),
     "refused": (*_HOLD, begin(), CONFIRM, CaptureFailed("b1", "api", 1, "expired")),
+    "warned": (*_HOLD, NOW_MS + 10, Warn("gig", HOLD_MS - 1), begin(), CONFIRM),
     "late_and_taken": (*_LATE, CONFIRM),
     "late_and_sold_out": (*_LATE, hold("b2", "P:3", "bob"), CONFIRM),
     "late_after_a_cancel": (*_HOLD, begin(), Cancel("b1", CUSTOMER), CONFIRM),

@@ -35,6 +35,7 @@ class ModelListener:
             decision.booking,
             decision.item_id,
             decision.expired,
+            decision.warned,
         )
 
     def levels(self, sale_id: str) -> dict[str, Levels]:

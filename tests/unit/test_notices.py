@@ -27,6 +27,7 @@ TOLD = {
     "voided": ["cancelled", "voided"],
     "captured_too_late": ["cancelled"],
     "refused": ["cancelled"],
+    "warned": ["expiring"],
     "late_and_taken": ["expired"],
     "late_and_sold_out": ["expired"],
     "late_after_a_cancel": ["cancelled"],

@@ -47,6 +47,7 @@ def test_a_hold_is_a_booking_its_lines_and_a_change_of_stock() -> None:
         NOON_MS + 1,
         False,
         1,
+        False,
     )
     assert batch.lines == [
         (name, 0, "seat", 2, 5_000),
@@ -91,6 +92,7 @@ def test_a_booking_that_was_there_before_is_only_changed() -> None:
             NOON_MS + 3,
             False,
             6,
+            False,
         )
     }
 

@@ -80,7 +80,11 @@ MADE = entries_of(MadeJournal(480, ("a", "b", "c"), days=3, seed=7).texts())
 def test_the_made_journal_follows_from_itself_and_has_every_life() -> None:
     state = fold(MADE)
     assert len(state.bookings) == 480
-    assert {entry.type for entry in MADE} >= BOOKING_TYPES - {"extended", "requires_action"}
+    assert {entry.type for entry in MADE} >= BOOKING_TYPES - {
+        "extended",
+        "warned",
+        "requires_action",
+    }
     assert {booking.status for booking in state.bookings.values()} == {
         "CONFIRMED",
         "COMPLETED",
