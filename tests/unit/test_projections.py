@@ -221,9 +221,8 @@ def test_only_bookings_that_do_not_begin_in_the_batch_are_looked_up() -> None:
 
 
 def test_only_contacts_of_bookings_held_with_one_are_read() -> None:
-    steps, _ = understand(
-        raw([held(1, contact=True), held(2, contact=False), held(3), cancelled(1)])
-    )
+    texts = [held(1, contact=True), held(2, contact=False), held(3), cancelled(1)]
+    steps, _ = understand(raw(texts))
     assert contacts_to_read(steps) == [booking_id(1)]
 
 
