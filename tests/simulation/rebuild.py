@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 async def rebuild(world: World, partition: int, operator: Process) -> bool:
     """Rebuild a partition; False where a drain is at it just now, and it has to be tried again."""
+    token = world.rebuilds[partition] = object()
     image = world.redis.images[partition]
     if image is not None:
         world.redis.put(partition, replace(image, fenced="rebuilding"))
@@ -43,6 +44,9 @@ async def rebuild(world: World, partition: int, operator: Process) -> bool:
         assert unknown is None
         if await commit(pool, partition, position, steps, {}) is None:
             return False
+    if world.rebuilds[partition] is not token:
+        # Another rebuild has begun meanwhile: the scripts of this one are refused from then on.
+        return True
     if partition in world.postgres.locks:
         return False
     tables = world.postgres.tables[partition].copy()

@@ -109,10 +109,10 @@ async def _reconcile(world: World, process: Process) -> None:
             await asyncio.sleep(5)
         if not reconciler._unsettled:
             break
-    if len(world.open_partitions()) == len(world.redis.images):
-        left, missing = reconciler._unsettled, reconciler._captures.missing
-        if left or missing:
-            world.auditor.fail(f"the reconciler finds {left}, and {missing} captures missing")
+    left, missing = dict(reconciler._unsettled), reconciler._captures.missing
+    # A refund that Redis lost with its last entries is for an operator to see to, and shown to him.
+    if (left or missing) and not world.auditor.damaged:
+        world.auditor.fail(f"the reconciler finds {left}, and {missing} captures missing")
 
 
 def _paying(world: World) -> list[str]:
@@ -228,6 +228,9 @@ def _check_charges(world: World, bookings: dict[str, Booking]) -> None:
         payment = booking.payment if booking else None
         mine = payment is not None and payment.attempt == reference.attempt
         paid = mine and payment is not None and payment.status is PaymentStatus.CAPTURED
+        damaged = int(reference.booking_id[:3], 16) in world.auditor.damaged
+        if damaged and paid and status is GatewayStatus.REFUNDED:
+            continue
         if (status is GatewayStatus.CAPTURED) != paid or (not paid and status not in _EMPTY):
             world.auditor.fail(f"{charge} beside {booking}")
     captures: dict[str, int] = {}

@@ -60,6 +60,8 @@ class World:
         self.outside = Surroundings(PARTITIONS, self.network, self.postgres, self.gateway)
         self.processes: list[Process] = []
         self.dead: list[Process] = []
+        self.rebuilds: dict[int, object] = {}
+        """The last rebuild of each partition, by its token."""
         self._at_work: set[object] = set()
 
     def note(self, what: str) -> None:
