@@ -10,7 +10,9 @@
 -- @include keys
 -- @include lib/partition
 -- @include lib/allow_rate
+-- @include lib/frozen
 local partition, fenced = open_partition()
+fenced = fenced or refuse_frozen(partition, ARGV[4])
 if fenced then
   return fenced
 end

@@ -15,7 +15,9 @@
 -- @include lib/booking_json
 -- @include lib/entry
 -- @include lib/save
+-- @include lib/frozen
 local partition, fenced = open_partition()
+fenced = fenced or refuse_frozen(partition, ARGV[3])
 if fenced then
   return fenced
 end

@@ -140,7 +140,7 @@ WRITES: Final[tuple[Call, ...]] = (
     ("trim", (5, 5, 2_000), Outcome.DONE),
     ("shed", ("disk", 5_000), Outcome.DONE),
     ("rate_limit", ("ann", 1_000_000, 5_000_000), Outcome.ALLOWED),
-    ("refuse", (30, "gig", 1_000_000, 5_000_000, "ann", "k-new"), Outcome.DONE),
+    ("refuse", (31, "gig", 1_000_000, 5_000_000, "ann", "k-new"), Outcome.DONE),
 )
 READS: Final[tuple[Call, ...]] = (
     ("get_booking", ("b-live", ""), Outcome.FOUND),

@@ -134,6 +134,7 @@ def test_a_partition_closed_anew_after_a_rebuild_is_not_opened_by_it(
 
 OF_NO_SALE = {
     *("closed_sales", "evict", "trim", "rate_limit", "shed", "list_sales", "due", "due_payments"),
+    "soon",
     *("open_payments", "audit_payments", "read_journal", "audit_sale", "audit_customers"),
     "audit_holds",
 }
