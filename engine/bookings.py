@@ -89,10 +89,17 @@ class Bookings:
         `backlog_full`, `due_backlog`, `unknown_sale`, `unknown_item`, `sale_not_open`,
         `sale_closed`, `booking_limit`, `amount_too_large`, `customer_limit`, `sold_out`.
         """
-        partition = self._keys.partition_of_sale(sale_id)
-        booking_id = new_booking_id(partition)
         rate = self._rate_limit if limited else None
         wanted = wanted_of(lines)
+        if found := self._sold_out.find(sale_id, wanted):
+            require_ids(customer_id, key)
+            wait_ms = await self._sold_out.refuse(found, customer_id, key, rate)
+            if wait_ms:
+                return Answer(Outcome.RATE_LIMITED, retry_after_ms=wait_ms)
+            if wait_ms == 0:
+                return Answer(Outcome.SOLD_OUT, item_id=found.item_id)
+        partition = self._keys.partition_of_sale(sale_id)
+        booking_id = new_booking_id(partition)
         arguments = hold_arguments(
             self._vault,
             self.marks,
@@ -105,12 +112,6 @@ class Bookings:
             contact=contact,
             trace=trace,
         )
-        if found := self._sold_out.find(sale_id, wanted):
-            wait_ms = await self._sold_out.refuse(found, customer_id, key, rate)
-            if wait_ms:
-                return Answer(Outcome.RATE_LIMITED, retry_after_ms=wait_ms)
-            if wait_ms == 0:
-                return Answer(Outcome.SOLD_OUT, item_id=found.item_id)
         asked_s = time.monotonic()
         for _ in range(limits.MAX_RESERVE_ROUNDS):
             reply = await self._caller.run("reserve", partition, *arguments)

@@ -33,9 +33,16 @@ class Found:
     """The item that the refusal is about."""
     stamp: tuple[int, int]
     """Generation and sequence of the partition when it was found."""
+    ends_s: float
+    """When time alone may change it."""
     until_s: float
+    """How long it is believed before the partition is asked again."""
     waiting: list[_Asked] = field(default_factory=list)
     """Who asked in this tick."""
+
+    def confirm(self) -> None:
+        """The partition has just said so, or that nothing was appended since it did."""
+        self.until_s = min(self.ends_s, time.monotonic() + SOLD_OUT_REMEMBERED_MS / 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ class SoldOut:
 
         Args:
             wanted: the lines, as they were asked for.
-            asked_s: when the question was sent (monotonic): the answer is at most so old.
+            asked_s: when the question was sent (monotonic): `lasts_ms` count from there at least.
             sequence: that of the partition when the script ran.
             lasts_ms: how long time alone changes nothing.
         """
@@ -78,9 +85,10 @@ class SoldOut:
         if len(self._found) >= MAX_SALES_REMEMBERED:
             self._found.clear()
         generation, _ = self._partitions.arguments(partition)
-        until_s = asked_s + min(lasts_ms, SOLD_OUT_REMEMBERED_MS) / 1000
-        stamp = (generation, sequence)
-        self._found[sale_id, wanted] = Found(partition, sale_id, item_id, stamp, until_s)
+        stamp, ends_s = (generation, sequence), asked_s + lasts_ms / 1000
+        found = Found(partition, sale_id, item_id, stamp, ends_s, ends_s)
+        found.confirm()
+        self._found[sale_id, wanted] = found
 
     def find(self, sale_id: str, wanted: str) -> Found | None:
         """What is known of these lines, if that still holds."""
@@ -135,6 +143,7 @@ class SoldOut:
                 *(part for asked in those for part in (asked.customer_id, asked.key)),
             )
             if reply.outcome is Outcome.DONE:
+                found.confirm()
                 words = [None if word == KNOWN_KEY else word for word in reply.values[0]]
         except HoldfastError:
             # The same will be told to each by the call of its own.

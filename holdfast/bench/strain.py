@@ -7,16 +7,20 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from holdfast.bench.orders import Measured, Order
+from holdfast.bench.orders import SALE, Measured, Order
 from holdfast.bench.rows import CUSTOMERS
 from holdfast.bench.stage import Stage
 
 PART: Final = 0.7
 """Of the measured maximum: what a system should be planned for."""
 OVERLOAD: Final = 2.0
+OVERLOAD_S: Final = 0.05
+"""Of work that an API process may have in flight, where it is to answer soon under any load."""
 SECONDS: Final = 4.0
 CROWD: Final = 10_000
 CROWD_SECONDS: Final = 8.0
+FEW_CUSTOMERS: Final = 2_000
+"""For what is sent on a schedule: each comes less often than its rate allows."""
 GATEWAY_MS: Final = 100
 FEW_BOOKINGS: Final = 1_000
 PROBED: Final = 2_000
@@ -29,10 +33,11 @@ ABOUT: Final = {
     "echo_1000": "Starlette echo at 70 %, 1,000 connections",
     "hold_1000": "holds at 70 %, 1,000 connections",
     "availability_70": "availability at 70 %",
-    "overload": "holds at 200 %, 1,000 connections",
+    "overload": "holds at 200 %, 1,000 connections, bounded in flight",
     "pay_100": f"payments at 70 %, a gateway of {GATEWAY_MS} ms",
     "bare_crowd": f"uvicorn, bare echo, {CROWD:,} connections",
     "crowd": f"holds, {CROWD:,} connections",
+    "rebuild": "rebuild of the sale's partition, live bookings",
 }
 
 
@@ -58,7 +63,9 @@ async def play_latencies(
         "availability_70",
         await _at(stage, "availability", api, 64, PART * most["availability"]),
     )
-    yield "overload", await _at(stage, "hold", api, 1_000, OVERLOAD * most["hold_drained"])
+    bound = max(1, round(OVERLOAD_S * most["hold_drained"]))
+    async with stage.another_api({"HOLDFAST_MAX_IN_FLIGHT": str(bound)}) as bounded:
+        yield "overload", await _at(stage, "hold", bounded, 1_000, OVERLOAD * most["hold_drained"])
     await stage.gateway_takes(GATEWAY_MS)
     yield "pay_100", await _at(stage, "paid", api, 256, PART * most["paid"])
     await stage.gateway_takes(0)
@@ -76,6 +83,15 @@ async def play_crowd(stage: Stage) -> AsyncGenerator[tuple[str, Measured]]:
         yield name, await stage.measure(order)
 
 
+async def play_rebuild(stage: Stage) -> AsyncGenerator[tuple[str, Measured]]:
+    """Write the partition that has nearly all bookings anew from PostgreSQL."""
+    await stage.drained()
+    partition = stage.engine.keys.partition_of_sale(SALE)
+    told = await stage.command("rebuild", "--partition", str(partition), "--json")
+    rebuilt = told["partitions"][0]
+    yield "rebuild", Measured(seconds=rebuilt["seconds"], done=rebuilt["holds"])
+
+
 async def _at(stage: Stage, work: str, url: str, connections: int, per_s: float) -> Measured:
     return await stage.measure(
         Order(
@@ -84,7 +100,7 @@ async def _at(stage: Stage, work: str, url: str, connections: int, per_s: float)
             connections=connections,
             seconds=SECONDS,
             per_s=per_s,
-            customers=CUSTOMERS,
+            customers=FEW_CUSTOMERS,
         )
     )
 

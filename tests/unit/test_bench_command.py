@@ -1,0 +1,148 @@
+"""A run of the bench over a stage that answers at once: what is asked, and what is printed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import orjson
+import pytest
+
+from engine.keys import Keys
+from holdfast.bench import command, report, strain
+from holdfast.bench.orders import SALE, Measured, Order
+from holdfast.bench.rows import PAUSED
+from holdfast.bench.stage import Stage
+from holdfast.bench.verdicts import TARGETS
+
+TOLD = {
+    "processors": 2,
+    "processor": "x",
+    "memory_gib": 1,
+    "load_before": 0.1,
+    "system": "x",
+    "python": "3.11",
+    "redis": "valkey 8",
+    "postgres": "18",
+    "packages": {"uvicorn": "1"},
+    "settings": {"partitions": 16},
+}
+
+
+class Answering:
+    """Does what `Stage` does, without servers."""
+
+    def __init__(self) -> None:
+        self.run = SimpleNamespace(url="http://api")
+        self.bare_url, self.starlette_url = "http://bare", "http://starlette"
+        self.conventional_url = "http://conventional"
+        self.engine = SimpleNamespace(keys=Keys(16))
+        self.orders: list[Order] = []
+        self.paused = False
+        self.paused_for: list[str] = []
+        self.gateway_ms: list[int] = []
+        self.commands: list[tuple[str, ...]] = []
+        self.bounds: list[str] = []
+        self.answers = {"201": 10}
+
+    async def measure(self, order: Order) -> Measured:
+        self.orders.append(order)
+        if self.paused:
+            self.paused_for.append(order.work)
+        return Measured(seconds=1.0, done=100, answers=self.answers, p50_ms=1.0, p99_ms=2.0)
+
+    @asynccontextmanager
+    async def worker_paused(self) -> AsyncIterator[None]:
+        self.paused = True
+        yield
+        self.paused = False
+
+    @asynccontextmanager
+    async def another_api(self, changes: dict[str, str]) -> AsyncIterator[str]:
+        self.bounds.append(changes["HOLDFAST_MAX_IN_FLIGHT"])
+        yield "http://bounded"
+
+    async def backlog(self) -> int:
+        return 50
+
+    async def drained(self) -> float:
+        return 0.1
+
+    async def gateway_takes(self, latency_ms: int) -> None:
+        self.gateway_ms.append(latency_ms)
+
+    async def command(self, *words: str) -> dict[str, Any]:
+        self.commands.append(words)
+        return {"partitions": [{"holds": 30, "seconds": 2.0}]}
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Answering:
+    async def machine(_: Stage) -> dict[str, Any]:
+        return TOLD
+
+    async def cost(_: Stage, bookings: int) -> float:
+        return 20.0 if bookings <= strain.FEW_BOOKINGS else 21.0
+
+    monkeypatch.setattr(report, "machine", machine)
+    monkeypatch.setattr(strain, "cost_of_a_hold_us", cost)
+    return Answering()
+
+
+async def run(stage: Answering, rounds: int = 2, live: int = 5_000, *, as_json: bool = True) -> int:
+    return await command._bench(cast("Stage", stage), rounds, live, as_json=as_json)
+
+
+async def test_everything_is_measured_and_judged(
+    stage: Answering, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await run(stage) == 0
+    told = orjson.loads(capsys.readouterr().out)
+    assert set(told["rows"]) == set(command.ABOUT)
+    assert told["rows"]["rebuild"]["per_s"] == 15.0
+    assert len(told["rows"]["hold"]["rounds"]) == 2
+    assert len(told["verdict"]) == len(TARGETS) + 1
+    growth = told["verdict"][-1]
+    assert (growth["reached"], growth["met"]) == (1.05, True)
+    assert not [line for line in told["verdict"] if line["met"] is None]
+
+
+async def test_rates_are_measured_without_the_worker_and_in_both_directions(
+    stage: Answering,
+) -> None:
+    await run(stage)
+    count = len(PAUSED)
+    assert stage.paused_for[:count] == stage.paused_for[: count - 1 : -1]
+    assert len(stage.paused_for) == 2 * count
+    assert "hold" in {order.work for order in stage.orders if order.per_s}
+
+
+async def test_latencies_are_measured_at_a_part_of_the_most(stage: Answering) -> None:
+    await run(stage, rounds=1)
+    at = {(order.work, order.url): order.per_s for order in stage.orders if order.per_s}
+    assert at["hold", "http://api"] == pytest.approx(70)
+    assert at["hold", "http://bounded"] == pytest.approx(200)
+    assert stage.bounds == ["5"]
+    assert stage.gateway_ms == [100, 0]
+
+
+async def test_the_partition_of_the_sale_is_rebuilt(stage: Answering) -> None:
+    await run(stage, rounds=1)
+    partition = str(Keys(16).partition_of_sale(SALE))
+    assert stage.commands == [("rebuild", "--partition", partition, "--json")]
+
+
+async def test_people_are_told_in_tables(
+    stage: Answering, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await run(stage, rounds=1, live=0, as_json=False) == 0
+    said = capsys.readouterr().out
+    assert "Against the targets" in said
+    assert "2 processors" in said
+
+
+async def test_an_answer_that_nobody_should_be_given_fails_the_run(stage: Answering) -> None:
+    stage.answers = {"201": 10, "500": 1}
+    assert await run(stage, rounds=1, live=0) == 1
