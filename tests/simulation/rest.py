@@ -193,12 +193,18 @@ async def _sells_nothing(world: World, closed: set[int]) -> None:
             request = world.buyers.hold(0, SALES.index(sale))
             await process.engine.bookings.reserve(sale.sale_id, "ann", request.lines, request.key)
         except Fenced:
-            after = world.redis.images[partition]
-            if before and after and after.entries == before.entries:
-                continue
-            if before is None and after is None:
-                continue
-        world.auditor.fail(f"closed partition {partition} sold something")
+            outcome = "refused"
+        else:
+            outcome = "answered"
+        after = world.redis.images[partition]
+        if before and after and after.generation == before.generation:
+            unchanged = after.entries == before.entries
+        else:
+            # Only another operator's rebuild, which ended meanwhile, may have opened it.
+            unchanged = before is after or (after is not None and after.generation > 1)
+            outcome = "refused"
+        if outcome != "refused" or not unchanged:
+            world.auditor.fail(f"closed partition {partition} sold something")
 
 
 def _check_paid(world: World, booking: Booking) -> None:
