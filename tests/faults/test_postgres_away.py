@@ -15,7 +15,7 @@ from tests.helpers.faults import frozen, kept_down
 from tests.helpers.load import Load, items_of, make_hold, make_key, put_sale, put_sales, sale_body
 from tests.helpers.servers import System
 
-AWAY_S = 8.0
+AWAY_S = 4.0
 
 
 def frozen_postgres(system: System) -> AbstractAsyncContextManager[None]:

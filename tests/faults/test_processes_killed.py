@@ -99,7 +99,7 @@ async def test_bookings_of_a_killed_api_process_are_there_and_their_keys_have_on
     capacities = {f"api-{number}": {"A": 50_000, "B": 50_000} for number in range(3)}
     await put_sales(admin, capacities)
     async with Load(service, items_of(capacities), seed=SEED, buyers=16, pause_s=0.02) as load:
-        for _ in range(3):
+        for _ in range(2):
             await load.held_more(60)
             async with killed(system, "api"):
                 await load.held_more(60)
