@@ -55,5 +55,7 @@ def configure(level: str, shape: Literal["json", "console"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # One line for every HTTP request that a command makes is not news.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # A line for every HTTP request that is made is not news; Stripe's client writes two, which cost
+    # a tenth of a payment.
+    for talkative in ("httpx", "stripe"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
