@@ -133,8 +133,10 @@ MAX_STREAMED_EVENTS: Final = 1_000
 """Events put on the stream in one write."""
 MAX_RELAY_CONNECTIONS: Final = 4
 """To PostgreSQL, apart from the drain's."""
-MAX_DELIVERIES_PER_PLACE: Final = 8
-"""Sent to one place at once, by one worker."""
+MAX_DELIVERIES_PER_PLACE: Final = 48
+"""Claimed for one place by one worker: more are noted at once where the database is slow."""
+MAX_SENT_AT_ONCE: Final = 16
+"""Of these, on their way at the same time."""
 DELIVERY_LEASE_MS: Final = 60_000
 """How long a claimed delivery is left to the worker that claimed it."""
 DELIVERY_FIRST_BACK_OFF_MS: Final = 1_000
@@ -222,6 +224,8 @@ assert CURSOR_BELIEVED_MS < JOURNAL_KEPT_BEHIND_CURSOR_MS
 assert MAX_PARTITIONS <= 16**3, "a booking id spells its partition in three hex digits"
 assert 60 % TICK_S == 0, "ticks come evenly over the minute"
 assert TICK_S * 1000 + 500 < SLICE_MS, "a slice lasts until arq, polling each 500 ms, has the next"
-assert WEBHOOK_TIMEOUT_MS * 2 < DELIVERY_LEASE_MS, "an attempt ends before its lease"
+assert MAX_DELIVERIES_PER_PLACE // MAX_SENT_AT_ONCE * WEBHOOK_TIMEOUT_MS < DELIVERY_LEASE_MS, (
+    "what was claimed is tried before its lease ends, though its place hangs"
+)
 assert DELIVERY_MAX_BACK_OFF_MS < DELIVERY_GIVE_UP_MS < WEBHOOK_DISABLE_AFTER_MS
 assert MAX_SWEPT_PER_PIECE >= MAX_EXPIRED_PER_CALL

@@ -41,6 +41,7 @@ async def create_pool(
     application_name: str = "holdfast",
     max_size: int = MAX_DATABASE_CONNECTIONS,
     command_timeout_ms: int = DATABASE_COMMAND_TIMEOUT_MS,
+    may_repeat: bool = False,
 ) -> Pool:
     """Open a pool. It connects when somebody first needs it, so that PostgreSQL may be away now.
 
@@ -49,6 +50,8 @@ async def create_pool(
         application_name: what `pg_stat_activity` shows.
         max_size: most connections at once.
         command_timeout_ms: most that a statement may take.
+        may_repeat: a crash of the server may undo what was committed last, since whoever did it
+            does it again: a commit does not wait for the disk.
     """
     return await asyncpg.create_pool(
         url,
@@ -60,6 +63,7 @@ async def create_pool(
         server_settings={
             "application_name": application_name,
             "idle_in_transaction_session_timeout": str(DATABASE_LEASE_MS),
+            **({"synchronous_commit": "off"} if may_repeat else {}),
         },
     )
 

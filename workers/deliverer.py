@@ -35,6 +35,8 @@ _log = structlog.stdlib.get_logger("holdfast.relay")
 
 FINAL_DELIVERIES_S: Final = 3.0
 """How long a worker that is told to stop waits for what is on its way."""
+SEND_TIMEOUT_S: Final = WEBHOOK_TIMEOUT_MS / 1000 + 1.0
+"""For a sender that does not end by itself."""
 WEBHOOK: Final = "webhook"
 
 
@@ -137,7 +139,7 @@ class Deliverer:
 
     async def _send(self, delivery: Delivery, lane: Lane, sender: Sender) -> None:
         try:
-            async with asyncio.timeout(2 * WEBHOOK_TIMEOUT_MS / 1000):
+            async with lane.gate, asyncio.timeout(SEND_TIMEOUT_S):
                 told = await sender.send(delivery)
         except Exception as error:  # noqa: BLE001 - whatever it is, the event is not lost by it
             told = Told(Verdict.FAILED, detail=f"{type(error).__name__}: {error}")

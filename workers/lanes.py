@@ -5,6 +5,7 @@ A lane holds nothing that must not be lost. What it knows of failures is its own
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Final
 
@@ -14,6 +15,7 @@ from engine.limits import (
     DELIVERY_FIRST_BACK_OFF_MS,
     DELIVERY_MAX_BACK_OFF_MS,
     MAX_DELIVERIES_PER_PLACE,
+    MAX_SENT_AT_ONCE,
 )
 
 _MAX_EXPONENT: Final = 16
@@ -34,9 +36,11 @@ class Lane:
     tried with one delivery. The first that arrives opens it again.
     """
 
-    __slots__ = ("_failures", "_in_flight", "_resume_s")
+    __slots__ = ("_failures", "_in_flight", "_resume_s", "gate")
 
     def __init__(self) -> None:
+        self.gate = asyncio.Semaphore(MAX_SENT_AT_ONCE)
+        """Passed by what is on its way."""
         self._in_flight = 0
         self._failures = 0
         self._resume_s = 0.0

@@ -43,7 +43,11 @@ async def open_relay(settings: Settings) -> AsyncIterator[tuple[Loop, ...]]:
     source = settings.event_source
     async with AsyncExitStack() as stack:
         pool = await create_pool(
-            settings.database_url, application_name="holdfast-relay", max_size=MAX_RELAY_CONNECTIONS
+            settings.database_url,
+            application_name="holdfast-relay",
+            max_size=MAX_RELAY_CONNECTIONS,
+            # Dealt out again from the outbox, or sent again under the same id.
+            may_repeat=True,
         )
         stack.push_async_callback(_close, pool)
         redis = queue_pool(settings.queue_url)
