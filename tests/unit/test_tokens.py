@@ -80,7 +80,9 @@ def test_claims_are_believed_exactly_when_pyjwt_believes_them(
 
 
 @pytest.mark.parametrize("claim", ["exp", "nbf"])
-@pytest.mark.parametrize("value", [True, str(NOW + 60), {"at": NOW}])
+@pytest.mark.parametrize(
+    "value", [True, str(NOW + 60), {"at": NOW}], ids=["a_bool", "a_text", "an_object"]
+)
 def test_a_time_that_is_no_number_is_not_believed(claim: str, value: Any) -> None:
     with pytest.raises(Disbelieved):
         check_claims({**GOOD, claim: value}, ISSUER, AUDIENCE, float(NOW))
