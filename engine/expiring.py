@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from engine.calls import Caller
+from engine.errors import Fenced
 from engine.limits import MAX_SALES_LOOKED_AT, MAX_WARNED_PER_CALL
+
+SALE_FROZEN: Final = "sale_frozen"
 
 
 @dataclass(slots=True)
@@ -56,9 +60,15 @@ class Expiring:
         total = 0
         while True:
             place = places.by_sale.get(sale_id, (0, 0))
-            reply = await self._caller.run(
-                "warn", partition, sale_id, warning_ms, *place, MAX_WARNED_PER_CALL
-            )
+            try:
+                reply = await self._caller.run(
+                    "warn", partition, sale_id, warning_ms, *place, MAX_WARNED_PER_CALL
+                )
+            except Fenced as fenced:
+                if fenced.reason != SALE_FROZEN:
+                    raise
+                # It alone is being rebuilt; the partition's others go on.
+                return total
             warned, from_ms, offset = (int(number) for number in reply.text().split())
             total += warned
             places.by_sale[sale_id] = (from_ms, offset)

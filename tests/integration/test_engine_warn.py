@@ -85,6 +85,20 @@ async def test_a_worker_warns_of_every_sale_and_with_0_of_none(redis_url: str) -
         assert await warner.run_once() == 0
 
 
+async def test_a_sale_that_is_frozen_is_left_alone_and_the_others_are_not(redis_url: str) -> None:
+    async with opened(redis_url, partitions=1) as engine, Redis.from_url(redis_url) as client:
+        for name in ("one", "two", "three"):
+            sale = gig()
+            await engine.sales.put(type(sale)(name, name, sale.items, hold_ms=60_000))
+            await engine.bookings.reserve(name, "ann", SEAT, "key")
+        meta = engine.keys.meta(0).decode()
+        await client.hset(meta, "frozen", "one")
+        warner = Warner(engine, 59_999)
+        assert await warner.run_once() == 2
+        await client.hdel(meta, "frozen")
+        assert await warner.run_once() == 1
+
+
 async def test_a_hold_whose_keys_are_lost_closes_the_partition(redis_url: str) -> None:
     async with opened(redis_url) as engine, Redis.from_url(redis_url) as client:
         await engine.sales.put(gig())
