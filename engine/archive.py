@@ -108,6 +108,20 @@ def read_payment(fields: Mapping[str, Any]) -> Payment | None:
     )
 
 
+async def _require_live(caller: Caller, partition: int, booking_id: str) -> None:
+    """Look again for a booking that PostgreSQL says is live: it was there before PostgreSQL had it.
+
+    Raises:
+        Fenced: it is not there and never left. Redis has lost it, and is closed.
+        Unavailable: it has left Redis since, and PostgreSQL does not know that yet.
+    """
+    reply = await caller.run("get_booking", partition, booking_id, "")
+    if reply.outcome is Outcome.ABSENT:
+        await caller.run("fence", partition, "keys_missing")
+    if reply.outcome is not Outcome.FOUND:
+        raise Unavailable(f"booking {booking_id} is live in PostgreSQL, and not in Redis")
+
+
 async def bring_back(
     caller: Caller, archive: Archive | None, partition: int, booking_id: str
 ) -> bool:
@@ -121,9 +135,10 @@ async def bring_back(
     booking = archived.booking
     payment = booking.payment
     if booking.status is Status.PENDING or (payment and payment.step is not Step.NONE):
-        # Only bookings without a deadline and an open payment leave Redis: this one was lost, or
-        # PostgreSQL lags. Loaded, it would be one whose payment no worker looks at.
-        raise Unavailable(f"booking {booking_id} is live in PostgreSQL, and not in Redis")
+        # Only bookings without a deadline and an open payment leave Redis. Loaded, it would be one
+        # whose payment no worker looks at.
+        await _require_live(caller, partition, booking_id)
+        return True
     fields = booking_fields(booking, booking.hold_expires_ms)
     flat = [part for pair in fields.items() for part in pair]
     contact = archived.contact or b""

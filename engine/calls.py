@@ -41,6 +41,9 @@ NOT_EXECUTED: Final = (
 JOURNAL_AHEAD: Final = "equal or smaller than the target stream top item"
 """XADD's refusal of a sequence that the journal already has: meta is older than its journal."""
 
+LOST: Final = ("journal_missing", "keys_missing")
+"""Words of a script's error that say: keys are gone, and it has closed the partition (lib/lost)."""
+
 
 class Reply(NamedTuple):
     """What a script answered, and how many times it was sent.
@@ -219,6 +222,9 @@ def _judge(error: Exception, partition: int) -> Exception:
         raise Overloaded("Redis is at its memory limit") from error
     if JOURNAL_AHEAD in text:
         raise Fenced(partition, "journal_ahead") from error
+    for reason in LOST:
+        if reason in text:
+            raise Fenced(partition, reason) from error
     if text.startswith(NOT_EXECUTED) or type(error) is not ResponseError:
         return Unavailable(f"Redis: {text}")
     raise ScriptError(text) from error

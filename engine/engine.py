@@ -51,6 +51,7 @@ class Engine:
         self._options = options
         self._redis = redis
         self._floors = floors
+        self._floors_known = False
         self._refreshing: asyncio.Task[None] | None = None
         self._refreshed_at = float("-inf")
         replicas = None
@@ -90,8 +91,9 @@ class Engine:
 
         Args:
             archive: finds bookings that have left Redis.
-            floors: asks PostgreSQL how far each partition must be; without it, or while it is
-                away, what Redis says of itself is believed.
+            floors: asks PostgreSQL how far each partition must be. Without it, what Redis says of
+                itself is believed; while it is away, only by a server that somebody has compared
+                with it since the server started: any other may be an older copy.
 
         Raises:
             WeakDurability: the server keeps less than `options.durability` promises.
@@ -143,15 +145,25 @@ class Engine:
             floors = await self._floors()
         except Unavailable:
             return
+        self._floors_known = True
         for partition, floor in floors.items():
             if partition < len(self.partitions):
                 self.partitions.observe(partition, floor.generation, floor.sequence)
 
+    async def _run_id(self) -> str:
+        """The run id of the server that answers."""
+        found: str = (await self._redis.info("server"))["run_id"]
+        return found
+
     async def _believe_redis(self) -> None:
         """Take from Redis where the partitions stand of which nobody else told anything."""
+        run_id = None
+        if self._floors is not None and not self._floors_known:
+            run_id = await self._run_id()
         for status in await self.journal.statuses():
             unknown = self.partitions.floor(status.partition).generation == 0
-            if unknown and status.generation is not None:
+            believed = run_id is None or status.server == run_id
+            if unknown and believed and status.generation is not None:
                 self.partitions.observe(status.partition, status.generation, status.sequence)
 
     @property

@@ -22,6 +22,7 @@ _FIELDS: Final = (
     "drained_bytes",
     "shed_until_ms",
     "shed_reason",
+    "server",
 )
 
 
@@ -61,6 +62,8 @@ class JournalStatus:
     shed: str | None = None
     """Why a worker has new holds shed now."""
     now_ms: int = 0
+    server: str | None = None
+    """The run id of the server that somebody last compared with PostgreSQL."""
 
     @property
     def lacking_entries(self) -> int:
@@ -120,4 +123,5 @@ def _status(
         frozen=frozen.decode() if frozen else None,
         shed=reason.decode() if reason and number("shed_until_ms") > now_ms else None,
         now_ms=now_ms,
+        server=told["server"].decode() if told["server"] else None,
     )

@@ -53,7 +53,8 @@ FAMILIES: Final = (
         "generation, sequence, last_ms, partitions, hash_function, drained, fenced; bytes of all "
         "entries so far and drained_bytes of those PostgreSQL has, oldest_ms of the first that it "
         "lacks (0: none); shed_until_ms, shed_reason; rebuild, the last one's token; "
-        "frozen, the sale that is rebuilt alone",
+        "frozen, the sale that is rebuilt alone; server, the run id of "
+        "the one last compared with PostgreSQL",
         "init_partition creates it, and a rebuild (begin_rebuild, reset_partition) anew, nobody "
         "else; every entry moves sequence, last_ms and bytes, "
         "trim what is drained",

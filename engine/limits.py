@@ -122,6 +122,8 @@ DATABASE_LEASE_MS: Final = 10_000
 """A session silent for so long inside a transaction is ended: a drain that was stopped."""
 CURSOR_BELIEVED_MS: Final = 1_000
 """How long a drain goes by the cursor it wrote last before it asks PostgreSQL again."""
+CURSOR_TOLD_AGAIN_MS: Final = 10_000
+"""How often a drain tells Redis the cursor that it has already told."""
 CURSOR_POLL_MS: Final = 10
 FLOORS_FRESH_MS: Final = 100
 """PostgreSQL is not asked for its cursors more often, however many calls meet a fence."""

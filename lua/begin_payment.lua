@@ -11,6 +11,7 @@
 -- entries:  payment_begun
 -- @include keys
 -- @include lib/partition
+-- @include lib/lost
 -- @include lib/append
 -- @include lib/booking
 -- @include lib/booking_json

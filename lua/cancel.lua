@@ -8,6 +8,7 @@
 -- entries:  cancelled expired
 -- @include keys
 -- @include lib/partition
+-- @include lib/lost
 -- @include lib/append
 -- @include lib/booking
 -- @include lib/booking_json

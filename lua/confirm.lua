@@ -9,6 +9,7 @@
 -- entries:  confirmed late_money
 -- @include keys
 -- @include lib/partition
+-- @include lib/lost
 -- @include lib/append
 -- @include lib/booking
 -- @include lib/booking_json

@@ -9,6 +9,7 @@
 -- @include keys
 -- @include lib/partition
 -- @include lib/frozen
+-- @include lib/lost
 -- @include lib/append
 -- @include lib/booking
 -- @include lib/booking_json

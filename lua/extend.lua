@@ -7,6 +7,7 @@
 -- entries:  extended
 -- @include keys
 -- @include lib/partition
+-- @include lib/lost
 -- @include lib/append
 -- @include lib/booking
 -- @include lib/booking_json
@@ -39,6 +40,9 @@ if booking.extended == 1 then
   return booking_reply('unchanged', partition, booking)
 end
 local sale = redis.call('HMGET', key_sale(booking.sale_id), 'closes_ms', 'hold_ms')
+if not sale[1] then
+  lose('keys_missing')
+end
 local closes_ms = tonumber(sale[1])
 if closes_ms > 0 and partition.now_ms >= closes_ms then
   return booking_reply('sale_closed', partition, booking)

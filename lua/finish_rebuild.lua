@@ -7,6 +7,7 @@
 -- outcomes: fenced unchanged done
 -- entries:  rebuilt
 -- @include keys
+-- @include lib/lost
 -- @include lib/append
 -- @include lib/rebuilding
 local meta = redis.call('HMGET', KEYS[1], 'sequence', 'last_ms', 'generation', 'fenced', 'rebuild',

@@ -7,6 +7,7 @@
 -- outcomes: fenced unchanged done
 -- entries:  rebuilt
 -- @include keys
+-- @include lib/lost
 -- @include lib/append
 -- @include lib/whole_levels
 -- @include lib/rebuilding

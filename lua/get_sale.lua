@@ -2,7 +2,7 @@
 -- Reads a sale with its levels: definition (JSON), version, created_ms, updated_ms, now_ms, then
 -- the stock hash as field, value, …; and the units of due holds, as `item:quantity:price,…` each.
 -- keys:     meta
--- derives:  sale stock deadlines booking retired
+-- derives:  sales sale stock deadlines booking retired
 -- args:     generation seen sale_id max_due_scanned
 -- outcomes: fenced sale_retired unknown_sale found
 -- entries:  none
@@ -21,8 +21,12 @@ local sale = redis.call('HMGET', key_sale(sale_id), 'definition', 'version', 'cr
 if not sale[1] and is_retired(sale_id) then
   return sale_retired_reply(partition, sale_id)
 end
-if not sale[1] then
+local stock = redis.call('HGETALL', key_stock(sale_id))
+if not sale[1] and #stock == 0 and not redis.call('ZSCORE', key_sales(), sale_id) then
   return {'unknown_sale', partition.sequence, ''}
+elseif not sale[1] or #stock == 0 then
+  -- Half of it is gone. Who sells closes the partition.
+  return {'fenced', -1, 'keys_missing'}
 end
 local due_lines = {}
 local due = redis.call('ZRANGEBYSCORE', key_deadlines(sale_id), '-inf',
@@ -31,4 +35,4 @@ for i, booking_id in ipairs(due) do
   due_lines[i] = redis.call('HGET', key_booking(booking_id), 'lines') or ''
 end
 return {'found', partition.sequence, sale[1], sale[2], sale[3], sale[4],
-  string.format('%d', partition.now_ms), redis.call('HGETALL', key_stock(sale_id)), due_lines}
+  string.format('%d', partition.now_ms), stock, due_lines}

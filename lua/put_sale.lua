@@ -10,6 +10,7 @@
 -- @include keys
 -- @include lib/partition
 -- @include lib/frozen
+-- @include lib/lost
 -- @include lib/append
 -- @include lib/retired
 -- @include lib/sale_retired_reply
@@ -35,6 +36,10 @@ end
 local stock, flat = {}, redis.call('HGETALL', key_stock(sale_id))
 for i = 1, #flat, 2 do
   stock[flat[i]] = tonumber(flat[i + 1])
+end
+if sale[6] and #flat == 0 or not sale[6] and (#flat > 0 or redis.call('ZSCORE', key_sales(), sale_id)) then
+  -- Half of it is gone: what was held and sold would be for sale again.
+  lose('keys_missing')
 end
 local write, deltas, levels, kept = {'HSET', key_stock(sale_id)}, {}, {}, {}
 local function change(item_id, capacity)

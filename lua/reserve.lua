@@ -1,7 +1,7 @@
 #!lua
 -- Holds stock for a booking: all lines or none.
 -- keys:     meta
--- derives:  journal sale stock customers deadlines due finished booking contact idempotency rate
+-- derives:  journal sales sale stock customers deadlines due finished booking contact idempotency rate
 --           retired
 -- args:     generation seen booking_id sale_id customer_id key fingerprint idempotency_ttl_ms
 --           interval_us burst_us max_backlog_entries max_backlog_bytes max_backlog_age_ms
@@ -13,6 +13,8 @@
 -- @include keys
 -- @include lib/partition
 -- @include lib/frozen
+-- @include lib/lost
+-- @include lib/is_taken
 -- @include lib/append
 -- @include lib/booking
 -- @include lib/booking_json
@@ -61,6 +63,9 @@ end
 local sale = redis.call('HMGET', key_sale(sale_id), 'opens_ms', 'closes_ms', 'hold_ms',
   'max_units_per_customer', 'currency')
 if not sale[1] then
+  if redis.call('ZSCORE', key_sales(), sale_id) and not is_retired(sale_id) then
+    lose('keys_missing')
+  end
   -- One that has left is closed.
   return refuse(is_retired(sale_id) and 'sale_closed' or 'unknown_sale')
 end
@@ -84,6 +89,9 @@ local available, max_per_booking = {}, {}
 for i = 19, #ARGV, 2 do
   local item_id, at = ARGV[i], (i - 19) / 2 * 3
   if not stock[at + 1] then
+    if redis.call('EXISTS', key_stock(sale_id)) == 0 then
+      lose('keys_missing')
+    end
     return refuse('unknown_item', item_id)
   end
   parts[#parts + 1] = item_id .. ':' .. ARGV[i + 1] .. ':' .. stock[at + 1]
@@ -105,7 +113,11 @@ end
 
 local excess, cap = 0, tonumber(sale[4])
 if cap > 0 then
-  excess = tonumber(redis.call('HGET', key_customers(sale_id), customer_id) or 0) + total - cap
+  local counted = redis.call('HGET', key_customers(sale_id), customer_id)
+  if not counted and redis.call('EXISTS', key_customers(sale_id)) == 0 and is_taken(sale_id) then
+    lose('keys_missing')
+  end
+  excess = tonumber(counted or 0) + total - cap
   if total > cap then
     return refuse('customer_limit')
   end
@@ -132,6 +144,11 @@ if excess > 0 or short_item then
       return {'due_backlog', partition.sequence, ''}
     elseif over_cap then
       return refuse('customer_limit')
+    end
+    local held = tonumber(redis.call('HGET', key_stock(sale_id), short_item .. ':held'))
+    if held > 0 and redis.call('EXISTS', key_deadlines(sale_id)) == 0 then
+      -- Units that no deadline would ever give back.
+      lose('keys_missing')
     end
     local refusal = refuse('sold_out', short_item)
     refusal[4] = string.format('%d', unchanged_ms(partition, sale_id, closes_ms, cap))

@@ -7,6 +7,7 @@
 -- outcomes: fenced done
 -- entries:  none
 -- @include lib/rebuilding
+-- @include lib/server
 -- Said again, it is at the next generation already.
 local again = redis.call('HGET', KEYS[1], 'generation') == ARGV[3]
 if again then
@@ -18,6 +19,6 @@ if refusal then
 end
 redis.call('HSET', KEYS[1], 'generation', ARGV[3], 'sequence', ARGV[4], 'drained', ARGV[4],
   'bytes', ARGV[5], 'drained_bytes', ARGV[5], 'oldest_ms', '0', 'last_ms', ARGV[6],
-  'partitions', ARGV[7], 'hash_function', ARGV[8])
+  'partitions', ARGV[7], 'hash_function', ARGV[8], 'server', server_id())
 redis.call('HDEL', KEYS[1], 'frozen')
 return {'done', tonumber(ARGV[4]), ''}

@@ -9,6 +9,7 @@
 -- entries:  none
 -- @include keys
 -- @include lib/partition
+-- @include lib/server
 local partition, fenced = open_partition()
 if fenced then
   return fenced
@@ -33,5 +34,7 @@ if cursor >= partition.drained then
     'bytes', string.format('%d', bytes), 'oldest_ms', string.format('%d', oldest_ms),
     'drained_bytes', string.format('%d', drained_bytes or partition.drained_bytes))
 end
+-- Whoever tells the cursor has compared this server with PostgreSQL.
+redis.call('HSET', KEYS[1], 'server', server_id())
 local removed = redis.call('XTRIM', key_journal(), 'MINID', '~', string.format('%d-0', keep_from))
 return {'done', partition.sequence, string.format('%d', removed)}

@@ -10,6 +10,7 @@
 -- entries:  warned
 -- @include keys
 -- @include lib/partition
+-- @include lib/lost
 -- @include lib/append
 -- @include lib/booking
 -- @include lib/booking_json

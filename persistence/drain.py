@@ -20,6 +20,7 @@ import structlog
 from engine.errors import Fenced, HoldfastError
 from engine.limits import (
     CURSOR_BELIEVED_MS,
+    CURSOR_TOLD_AGAIN_MS,
     JOURNAL_KEPT_BEHIND_CURSOR_MS,
     MAX_DRAIN_BYTES,
     MAX_DRAIN_ENTRIES,
@@ -42,6 +43,7 @@ _log = structlog.stdlib.get_logger("holdfast.drain")
 
 _KEPT_S: Final = JOURNAL_KEPT_BEHIND_CURSOR_MS / 1000
 _BELIEVED_S: Final = CURSOR_BELIEVED_MS / 1000
+_TOLD_AGAIN_S: Final = CURSOR_TOLD_AGAIN_MS / 1000
 
 
 class DrainStopped(HoldfastError):
@@ -204,11 +206,15 @@ class Drain:
         raise Fenced(partition, reason)
 
     async def _tell_redis(self, partition: int, place: _Place) -> None:
-        """Tell Redis the cursor and what it need not keep, at most once a `CURSOR_BELIEVED_MS`."""
+        """Tell Redis the cursor and what it need not keep, at most once a `CURSOR_BELIEVED_MS`.
+
+        Now and then also where nothing is new: it says that this server has been compared.
+        """
         now_s = self._clock()
         place.reach(now_s)
         news = (place.position.sequence, place.keep_from(now_s))
-        if news == place.told or (place.told and now_s - place.told_s < _BELIEVED_S):
+        told_for_s = now_s - place.told_s
+        if place.told and told_for_s < (_TOLD_AGAIN_S if news == place.told else _BELIEVED_S):
             return
         await self._source.journal.trim(partition, *news, place.position.bytes)
         place.told, place.told_s = news, now_s

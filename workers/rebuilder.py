@@ -68,6 +68,11 @@ class Rebuilder:
         position = await self._books.position(self._partition)
         if position is None:
             raise RebuildRefused(f"partition {self._partition} was never started")
+        if position.sequence and position.entry is None:
+            # Redis's journal begins with it, and the drain compares it.
+            raise RebuildRefused(
+                f"partition {self._partition}: PostgreSQL has not kept the entry at its cursor"
+            )
         return position
 
     async def prepare(self) -> Restoring:

@@ -2,7 +2,13 @@
 -- Returns the entry's sequence.
 local function append(partition, entry)
   local sequence, bytes = partition.sequence + 1, partition.bytes + #entry
-  redis.call('XADD', key_journal(), string.format('%d-0', sequence), 'entry', entry)
+  local id = string.format('%d-0', sequence)
+  if sequence == 1 then
+    redis.call('XADD', key_journal(), id, 'entry', entry)
+  elseif not redis.call('XADD', key_journal(), 'NOMKSTREAM', id, 'entry', entry) then
+    -- Entries that PostgreSQL may lack are gone with it; a new one would hide that.
+    lose('journal_missing')
+  end
   redis.call('HSET', KEYS[1], 'sequence', string.format('%d', sequence),
     'last_ms', string.format('%d', partition.now_ms), 'bytes', string.format('%d', bytes))
   if partition.drained == partition.sequence then

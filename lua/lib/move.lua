@@ -10,6 +10,9 @@ local function plan_move(sale_id, order, units, from, to)
   local values = redis.call('HMGET', key_stock(sale_id), unpack(fields))
   local write, deltas, levels = {'HSET', key_stock(sale_id)}, {}, {}
   for i, item_id in ipairs(order) do
+    if not values[3 * i - 2] then
+      lose('keys_missing')
+    end
     local level = {
       available = tonumber(values[3 * i - 2]),
       held = tonumber(values[3 * i - 1]),

@@ -168,7 +168,7 @@ REBUILDING: Final[dict[str, tuple[bytes | str | int, ...]]] = {
     ),
     "restore_tombstones": (60_000, "b-2", 3),
     "restore_records": (b'["hold","gig","k","zoe","4000000000000","f {}"]',),
-    "finish_rebuild": (b"",),
+    "finish_rebuild": (b'{"the":"cursor"}',),
 }
 """Scripts of a rebuild, which a partition runs only for who closed it, by token: arguments."""
 UNFENCED: Final = {

@@ -127,7 +127,7 @@ def test_a_partition_closed_anew_after_a_rebuild_is_not_opened_by_it(
     partition: ScriptedPartition,
 ) -> None:
     begin(partition)
-    assert rebuild_call(partition, "finish_rebuild")[0] == b"done"
+    assert partition.evaluate("finish_rebuild", (1, TOKEN, b""))[0] == b"done"
     partition.raw("fence", "operator")
     assert rebuild_call(partition, "finish_rebuild") == OVERTAKEN
 

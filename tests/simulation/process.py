@@ -44,6 +44,7 @@ from tests.simulation.gateway import Gateway
 from tests.simulation.gateway_client import GatewayClient
 from tests.simulation.network import Network
 from tests.simulation.postgres import Postgres, Session
+from tests.simulation.redis import RUN_ID
 from workers.reconciler import Reconciler
 from workers.recovery import Recovery
 from workers.sweeper import Sweeper
@@ -188,6 +189,7 @@ class EngineOf(Engine):
         self.partitions = Partitions(partitions)
         self.vault = VAULT
         self._floors = Reads(pool).cursors
+        self._floors_known = False
         self._refreshing = None
         self._refreshed_at = -math.inf
         self.link = Link(host, network, self.keys)
@@ -198,6 +200,9 @@ class EngineOf(Engine):
         self.bookings = Bookings(caller, self.keys, self.vault, None, Marks(), None)
         self.payments = PaymentBooks(caller, self.keys, self.bookings, PaymentOptions())
         self.journal = JournalOf(caller, self.keys, self.partitions, host, network)
+
+    async def _run_id(self) -> str:
+        return RUN_ID
 
     async def learn(self) -> None:
         """What `Engine.open` does with its connections."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -27,6 +27,9 @@ from tests.simulation.scripts import (
     entry_text,
     reply_of,
 )
+
+RUN_ID: Final = "in-memory"
+"""It is one and the same server all the time, and has been compared with PostgreSQL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class Redis:
             orjson.loads(left[0])["at_ms"] if left else None,
             sum(map(len, left)),
             now_ms=max(self.now_ms(), image.state.last_ms),
+            server=RUN_ID,
         )
 
     def _fence(self, partition: int, image: Image | None, a: Arguments) -> list[Any]:
