@@ -36,13 +36,14 @@ class Lane:
     tried with one delivery. The first that arrives opens it again.
     """
 
-    __slots__ = ("_failures", "_in_flight", "_resume_s", "gate")
+    __slots__ = ("_failures", "_in_flight", "_pauses", "_resume_s", "gate")
 
     def __init__(self) -> None:
         self.gate = asyncio.Semaphore(MAX_SENT_AT_ONCE)
         """Passed by what is on its way."""
         self._in_flight = 0
         self._failures = 0
+        self._pauses = 0
         self._resume_s = 0.0
 
     @property
@@ -71,13 +72,15 @@ class Lane:
 
     def arrived(self) -> bool:
         """A delivery arrived; whether that is news."""
-        news, self._failures = self._failures > 0, 0
+        news = self._failures > 0
+        self._failures, self._pauses, self._resume_s = 0, 0, 0.0
         return news
 
     def failed(self, now_s: float) -> bool:
         """A delivery failed; whether that is news."""
         self._failures += 1
-        if self.broken:
-            beyond = self._failures - BREAKER_FAILURES + 1
-            self._resume_s = now_s + back_off_s(beyond, most_ms=BREAKER_MAX_MS)
+        # What was on its way when the pause began tells nothing new.
+        if self.broken and now_s >= self._resume_s:
+            self._pauses += 1
+            self._resume_s = now_s + back_off_s(self._pauses, most_ms=BREAKER_MAX_MS)
         return self._failures == 1

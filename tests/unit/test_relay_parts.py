@@ -76,6 +76,13 @@ def test_a_lane_that_fails_is_left_alone_then_tried_with_one_and_opened_by_one()
     assert lane.room(101.0) == MAX_DELIVERIES_PER_PLACE
 
 
+def test_what_fails_together_makes_one_pause() -> None:
+    lane = Lane()
+    for _ in range(BREAKER_FAILURES * 10):
+        lane.failed(100.0)
+    assert lane.room(101.0) == 1, "the first pause is the shortest, however many were on their way"
+
+
 def test_a_signature_is_the_one_of_the_library() -> None:
     secret = "whsec_" + base64.b64encode(b"k" * 24).decode()
     body = b'{"id":"000-1-2"}'
