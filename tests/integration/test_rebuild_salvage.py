@@ -11,8 +11,9 @@ from engine.engine import Engine
 from engine.errors import Fenced
 from engine.outcomes import Outcome
 from engine.settings import EngineOptions
-from engine.types import LineRequest
-from tests.helpers.ruins import SALE, Ruins, open_ruins
+from engine.types import CancelReason, LineRequest
+from tests.helpers.ruins import CAP, SALE, Ruins, open_ruins
+from workers import quarantine
 from workers.restored import Rebuilt
 
 
@@ -154,4 +155,32 @@ async def test_a_difference_in_postgresql_stops_the_rebuild_before_it_opens(ruin
         await ruins.hold("refused", "lea")
     await ruins.on.pool.execute("UPDATE items SET held = held - 1 WHERE item_id = 'seat'")
     await ruins.rebuild()
+    await ruins.check_equal()
+
+
+async def test_a_booking_whose_entry_was_discarded_is_restored_from_that_entry(
+    ruins: Ruins,
+) -> None:
+    """Its units are in the levels, and Redis never heard that it was given up."""
+    database = ruins.on.pool
+    await database.execute(
+        "ALTER TABLE bookings ADD CONSTRAINT not_kim CHECK (customer_id <> 'kim') NOT VALID"
+    )
+    given_up = await ruins.hold("given-up", "kim")
+    at = await tip(ruins)
+    await ruins.drain()
+    await database.execute("ALTER TABLE bookings DROP CONSTRAINT not_kim")
+    assert (await ruins.on.reads.booking(given_up.booking_id)) is None
+    refused = await ruins.try_to_rebuild(partition=ruins.partition)
+    assert "quarantine" in refused.refused[ruins.partition]
+    await quarantine.discard(ruins.on.settings, ruins.partition, at, "test", "a test", as_json=True)
+    await ruins.redis.flushall()
+    await ruins.rebuild()
+    found = (await ruins.on.engine.bookings.get(given_up.booking_id)).booking
+    assert found == given_up
+    ruins.keys_of["more"] = "k2"
+    refusal = await ruins.send("more", "kim", quantity=CAP)
+    assert refusal.outcome is Outcome.CUSTOMER_LIMIT, "its units count"
+    assert (await ruins.send("given-up", "kim")).outcome is Outcome.REPLAYED
+    await ruins.on.engine.bookings.cancel(given_up.booking_id, CancelReason.CUSTOMER)
     await ruins.check_equal()
