@@ -97,7 +97,8 @@ class Auditor:
             self._refunding.add(name)
         if entry.type in {"confirmed", "late_money"} and booking.status is Status.CONFIRMED:
             self._confirmed.add(attempt)
-        if entry.type == "payment_failed":
+        # What was authorized before Redis lost the attempt is an orphan, which is given back.
+        if entry.type == "payment_failed" and partition not in self.damaged:
             for charge in self._charges(*attempt):
                 if charge.payment.status in MONEY:
                     self.fail(f"attempt {attempt} is called failed and holds money")

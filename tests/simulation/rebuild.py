@@ -42,14 +42,18 @@ async def rebuild(world: World, partition: int, operator: Process) -> bool:
     if raws:
         steps, unknown = understand(raws)
         assert unknown is None
-        if await commit(pool, partition, position, steps, {}) is None:
+        reached = await commit(pool, partition, position, steps, {})
+        if reached is None:
             return False
+        position = reached
     if world.rebuilds[partition] is not token:
         # Another rebuild has begun meanwhile: the scripts of this one are refused from then on.
         return True
-    if partition in world.postgres.locks:
-        return False
+    holder = world.postgres.locks.get(partition)
     tables = world.postgres.tables[partition].copy()
+    moved = (tables.generation, tables.sequence) != (position.generation, position.sequence)
+    if moved or (holder is not None and holder.is_live()):
+        return False
     generation = max(tables.generation, image.generation if image else 0) + 1
     world.postgres.committed(partition, replace(tables, generation=generation))
     _restore(world, partition, generation)

@@ -46,6 +46,9 @@ async def settle(world: World) -> None:
         if world.auditor.broken:
             return
         if world.at_rest():
+            # Who was stopped until now may know more than everybody else.
+            await _speak(world)
+        if world.at_rest():
             await _reconcile(world, process)
             return
         await asyncio.sleep(_until_next_s(world))
