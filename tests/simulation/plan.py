@@ -43,6 +43,7 @@ class Kind(StrEnum):
     RECOVER = "recover"
     RECONCILE = "reconcile"
     SNAPSHOT = "snapshot"
+    WARN = "warn"
     WEBHOOK = "webhook"
     """The gateway tells something that happened, perhaps again, perhaps late."""
     # Processes.

@@ -21,6 +21,7 @@ from engine.calls import Caller
 from engine.crypto import Vault
 from engine.engine import Engine
 from engine.errors import Unavailable
+from engine.expiring import Expiring
 from engine.journal import Journal
 from engine.journal_status import JournalStatus
 from engine.keys import Keys
@@ -49,8 +50,11 @@ from workers.reconciler import Reconciler
 from workers.recovery import Recovery
 from workers.sweeper import Sweeper
 from workers.undecided import Undecided
+from workers.warner import Warner
 
 VAULT: Final = Vault((DATA_KEY,))
+WARNING_MS: Final = 12_000
+"""Longer than one sale's holds live, and shorter than the other's."""
 SETTLED_MS: Final = 75_000
 """Lease, gateway time-out and a margin, as `workers.main` has it."""
 
@@ -199,6 +203,7 @@ class EngineOf(Engine):
         self.sales = Sales(caller, self.keys)
         self.bookings = Bookings(caller, self.keys, self.vault, None, Marks(), None)
         self.payments = PaymentBooks(caller, self.keys, self.bookings, PaymentOptions())
+        self.expiring = Expiring(caller)
         self.journal = JournalOf(caller, self.keys, self.partitions, host, network)
 
     async def _run_id(self) -> str:
@@ -241,6 +246,7 @@ class Process:
         self.cashier = Cashier(self.engine.payments, self.engine.bookings, self.saga, VAULT)
         self.recovery = Recovery(self.engine, self.saga)
         self.sweeper = Sweeper(self.engine, 1_000)
+        self.warner = Warner(self.engine, WARNING_MS)
         self.undecided = Undecided(self.engine, self.gateway, self.saga, SETTLED_MS)
         self.reconciler = Reconciler(
             self.engine,

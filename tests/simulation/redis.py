@@ -23,7 +23,6 @@ from engine.types import Status
 from tests.simulation.scripts import (
     OPERATIONS,
     Arguments,
-    booking_members,
     entry_text,
     reply_of,
 )
@@ -145,7 +144,7 @@ class Redis:
         if a.text("customer_id") not in {"", booking.customer_id}:
             return [b"absent", image.state.sequence, b"other_customer"]
         due = booking.status is Status.PENDING and image.state.deadline_ms(booking) <= now_ms
-        text = orjson.dumps(booking_members(booking))
+        text = booking.to_json()
         return [b"found", image.state.sequence, text, int(due)]
 
     def _get_sale(self, _: int, image: Image, a: Arguments, now_ms: int) -> list[Any]:
@@ -163,14 +162,23 @@ class Redis:
         told = (str(number).encode() for number in times)
         return [b"found", image.state.sequence, definition, *told, stock, []]
 
+    def _soon(self, _: int, image: Image, a: Arguments, now_ms: int) -> list[Any]:
+        names = self._sales_due(image, now_ms + a.number("ahead_ms"))[a.number("offset") :]
+        return [b"done", image.state.sequence, names[: a.number("limit")]]
+
     def _due(self, _: int, image: Image, a: Arguments, now_ms: int) -> list[Any]:
+        names = self._sales_due(image, now_ms)
+        return [b"done", image.state.sequence, names[: a.number("limit")]]
+
+    @staticmethod
+    def _sales_due(image: Image, now_ms: int) -> list[bytes]:
         state = image.state
         sales = {
             booking.sale_id: None
             for booking in state.bookings.values()
             if booking.status is Status.PENDING and state.deadline_ms(booking) <= now_ms
         }
-        return [b"done", state.sequence, [name.encode() for name in sales][: a.number("limit")]]
+        return [name.encode() for name in sales]
 
     def _due_payments(self, _: int, image: Image, a: Arguments, now_ms: int) -> list[Any]:
         due = sorted((at_ms, name) for name, at_ms in image.payments.items() if at_ms <= now_ms)

@@ -37,11 +37,12 @@ from engine.model import (
     Reserve,
     Snapshot,
     Voided,
+    Warn,
 )
 from engine.outcomes import Outcome
 from engine.payments.types import Step
 from engine.scripts import Script
-from engine.types import Booking, CancelReason, Levels, LineRequest, definition_of, pack_lines
+from engine.types import CancelReason, Levels, LineRequest, definition_of
 
 Arg = bytes | str | int
 
@@ -143,6 +144,8 @@ OPERATIONS: Final[dict[str, Callable[[Arguments], Operation]]] = {
     "refund": lambda a: Refund(a.text("booking_id")),
     "refunded": lambda a: Refunded(*_owned(a)),
     "snapshot": lambda a: Snapshot(a.text("sale_id")),
+    # From the start at each call: a run has fewer holds than one call looks at.
+    "warn": lambda a: Warn(a.text("sale_id"), a.number("warning_ms"), a.number("limit")),
 }
 """The scripts that the model decides, by name."""
 
@@ -152,8 +155,10 @@ def reply_of(operation: Operation, decision: Decision) -> list[Any]:
     text = b""
     if isinstance(operation, Expire):
         text = str(decision.expired).encode()
+    elif isinstance(operation, Warn):
+        text = f"{decision.warned} {decision.state.last_ms} 0".encode()
     elif decision.booking is not None:
-        text = orjson.dumps(booking_members(decision.booking))
+        text = decision.booking.to_json()
     elif decision.item_id is not None:
         text = decision.item_id.encode()
     elif getattr(operation, "booking_id", "") in decision.state.bookings:
@@ -163,34 +168,11 @@ def reply_of(operation: Operation, decision: Decision) -> list[Any]:
     return [*answer, b"0"] if decision.outcome is Outcome.SOLD_OUT else answer
 
 
-def booking_members(booking: Booking) -> dict[str, Any]:
-    """A booking's JSON object, as `lua/lib/booking_json.lua` makes it."""
-    payment = booking.payment
-    return {
-        "booking_id": booking.booking_id,
-        "version": booking.version,
-        "sale_id": booking.sale_id,
-        "customer_id": booking.customer_id,
-        "status": booking.status,
-        "cancel_reason": booking.cancel_reason,
-        "lines": pack_lines(booking.lines),
-        "amount": booking.amount,
-        "currency": booking.currency,
-        "hold_expires_ms": booking.hold_expires_ms,
-        "created_ms": booking.created_ms,
-        "updated_ms": booking.updated_ms,
-        "extended": int(booking.extended),
-        "warned": int(booking.warned),
-        "payment": payment
-        and {name: getattr(payment, name) for name in payment.__dataclass_fields__},
-    }
-
-
 def entry_text(entry: Entry) -> bytes:
     """An entry as it lies in the journal, as `lua/lib/entry.lua` makes it."""
     about: dict[str, Any]
     if entry.booking is not None:
-        about = booking_members(entry.booking)
+        about = orjson.loads(entry.booking.to_json())
     elif entry.type in MARK_TYPES:
         about = {"sale_id": entry.sale_id}
     else:

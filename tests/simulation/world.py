@@ -28,7 +28,7 @@ PARTITIONS: Final = 2
 PROCESSES: Final = 3
 WORK: Final = {
     *(Kind.DRAIN, Kind.SWEEP, Kind.RECOVER),
-    *(Kind.RECONCILE, Kind.SNAPSHOT, Kind.WEBHOOK),
+    *(Kind.RECONCILE, Kind.SNAPSHOT, Kind.WARN, Kind.WEBHOOK),
 }
 """What workers do by themselves, and a gateway."""
 PAUSES_S: Final = (0.5, 3.0, 7.0, 12.0, 25.0, 31.0, 45.0, 100.0)
@@ -159,6 +159,8 @@ class World:
                 spawn(self.guarded(process.sweeper.run_once))
             case Kind.RECOVER:
                 spawn(self.guarded(process.recovery.run_once))
+            case Kind.WARN:
+                spawn(self.guarded(process.warner.run_once))
             case Kind.SNAPSHOT:
                 sale_id = SALES[event.what % len(SALES)].sale_id
                 spawn(self.guarded(lambda: process.engine.sales.snapshot(sale_id)))
