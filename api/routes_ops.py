@@ -1,4 +1,4 @@
-"""What operators look at: payments that do not move."""
+"""What operators look at: the journal's way to PostgreSQL, payments that do not move."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import base64
 import binascii
 import re
 import zlib
-from typing import Final
+from typing import Final, cast
 
 from api.call import Call, Reply, json_reply
 from api.operations import ADMINS, Answered, Operation
 from api.paging import bad_cursor
 from api.schemas import PageQuery
-from api.shapes import StuckPage, StuckPayment
+from api.shapes import BacklogRead, StuckPage, StuckPayment
+from engine.backlog import measure, summary
 from engine.engine import Engine
 from engine.errors import Fenced
 from engine.limits import BOOKING_ID_PATTERN, MAX_PAGE_ROWS, MAX_PARTITIONS
@@ -28,6 +29,13 @@ _PLACE: Final = re.compile(rf"([0-9]{{1,4}})\.([0-9]{{1,20}})\.({BOOKING_ID_PATT
 
 Place = tuple[int, int, str]
 """A partition, a position in it, and the last booking shown of those that are there."""
+
+
+async def get_backlog(call: Call) -> Reply:
+    """How far PostgreSQL is behind Redis. Takes a second: its rate is told by two looks."""
+    partitions = await measure(call.parts.engine, call.parts.reads)
+    # The shape names the fields of `PartitionBacklog`; a test holds answers against the document.
+    return json_reply(200, cast("BacklogRead", summary(partitions)))
 
 
 async def list_stuck_payments(call: Call) -> Reply:
@@ -112,6 +120,21 @@ def _place_of(cursor: str | None) -> Place:
 
 
 OPERATIONS: Final = (
+    Operation(
+        name="getBacklog",
+        method="GET",
+        path="/v1/ops/backlog",
+        tag=TAG,
+        summary="How far PostgreSQL is behind Redis",
+        about=(
+            "What `holdfast backlog status --json` prints: per partition the entries that "
+            "PostgreSQL lacks, their bytes and age, the rate of the drain and the time to empty. "
+            "It takes a second, in which the rate is measured."
+        ),
+        handler=get_backlog,
+        scopes=ADMINS,
+        answers={200: Answered(about="Every partition.", shape=BacklogRead)},
+    ),
     Operation(
         name="listStuckPayments",
         method="GET",

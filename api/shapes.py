@@ -125,6 +125,30 @@ class StuckPage(TypedDict):
     next_cursor: str | None
 
 
+class PartitionBacklogRead(TypedDict):
+    """How much of a partition's journal PostgreSQL lacks, and how long it will."""
+
+    partition: int
+    entries: int
+    bytes: int
+    oldest_age_s: float
+    cursor: int
+    tip: int
+    quarantined: int
+    drain_per_s: float
+    eta_s: float | None
+    fenced: str | None
+    shedding: str | None
+
+
+class BacklogRead(TypedDict):
+    """What `holdfast backlog status --json` prints. `lag_s` is the age of the oldest entry."""
+
+    partitions: list[PartitionBacklogRead]
+    total_entries: int
+    lag_s: float
+
+
 class Health(TypedDict):
     """The process lives."""
 

@@ -19,6 +19,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from engine.backlog import fence_of
 from engine.engine import Engine
 from engine.errors import Fenced, SettingsError
 from engine.journal import RawEntry
@@ -29,7 +30,6 @@ from persistence.drain import Drain, DrainStopped
 from persistence.pool import create_pool
 from persistence.reads import Reads
 from persistence.steps import chain_of
-from workers.backlog import fence_of
 
 DIFFERENT: Final = 1
 ENTRIES_PER_SLICE: Final = 2_000

@@ -15,6 +15,7 @@ from typing import Final
 
 import orjson
 
+from engine.backlog import fence_of
 from engine.engine import Engine
 from engine.errors import Fenced, Overloaded, SettingsError
 from engine.journal_status import JournalStatus
@@ -25,7 +26,6 @@ from persistence.pool import Pool, create_pool
 from persistence.reads import Reads
 from persistence.rebuilding import AlreadyRebuilding, Locks, Rebuilding
 from persistence.steps import JOURNAL_GAP, JOURNAL_MISMATCH
-from workers.backlog import fence_of
 from workers.rebuild_sale import SaleRebuilder
 from workers.rebuild_told import Result, Show, lines, progress, show_nothing, summary
 from workers.rebuilder import Rebuilder

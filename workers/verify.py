@@ -19,6 +19,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from engine.backlog import fence_of
 from engine.engine import Engine
 from engine.errors import Fenced
 from engine.payments.gateway import Gateway
@@ -32,7 +33,6 @@ from persistence.pool import Pool, create_pool
 from persistence.reads import Reads
 from persistence.reconciling import Reconciling
 from workers import verify_bookings, verify_postgres, verify_redis
-from workers.backlog import fence_of
 from workers.replay import Cursors, Replay, Report
 from workers.verify_gateway import GatewayComparison
 

@@ -33,7 +33,11 @@ OPERATIONS = {
     ("post", "/v1/bookings/{booking_id}/complete"),
     ("post", "/v1/bookings/{booking_id}/refund"),
     ("post", "/v1/webhooks/{gateway}"),
+    ("get", "/v1/ops/backlog"),
     ("get", "/v1/ops/payments/stuck"),
+    ("get", "/v1/reports/summary"),
+    ("post", "/v1/webhook-endpoints"),
+    ("get", "/v1/webhook-endpoints"),
 }
 
 

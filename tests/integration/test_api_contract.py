@@ -49,6 +49,7 @@ async def test_every_call_of_the_document_answers_as_it_says(shop: Shop) -> None
     assert (await api.post(f"{path}/complete", **ADMIN)).status_code == 200
     await _pay(shop)
     for path in (
+        "/v1/ops/backlog",
         "/v1/ops/payments/stuck",
         "/v1/reports/summary?group_by=day",
         "/v1/reports/sales/gig/sell-through",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from engine.backlog import Look, backlog_of, fence_of, summary
 from engine.journal_status import JournalStatus, written_ms
 from engine.pressure import Marks
 from engine.types import Floor
-from workers.backlog import Look, backlog_of, fence_of, summary
 
 
 def status(
