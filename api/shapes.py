@@ -139,6 +139,7 @@ class PartitionBacklogRead(TypedDict):
     eta_s: float | None
     fenced: str | None
     shedding: str | None
+    frozen: str | None
 
 
 class BacklogRead(TypedDict):

@@ -50,6 +50,8 @@ class PartitionBacklog:
     """Why the partition waits for its operator."""
     shedding: str | None
     """Why it takes no new holds: `entries`, `bytes`, `age`, or what a worker says."""
+    frozen: str | None
+    """The sale that is being rebuilt alone, or was left so by a rebuild that was interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ def backlog_of(
         eta_s=eta_s,
         fenced=reason,
         shedding=marks.why_shed(found),
+        frozen=found.frozen,
     )
 
 

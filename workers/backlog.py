@@ -48,8 +48,9 @@ def table(partitions: Sequence[PartitionBacklog]) -> Table:
         drawn.add_column(name, justify="right")
     for name in ("drained/s", "empty in"):
         drawn.add_column(name, justify="right")
-    drawn.add_column("fenced or shedding")
+    drawn.add_column("closed")
     for part in partitions:
+        closed = part.fenced or part.shedding or (f"frozen: {part.frozen}" if part.frozen else "")
         drawn.add_row(
             str(part.partition),
             f"{part.entries:,}",
@@ -60,6 +61,6 @@ def table(partitions: Sequence[PartitionBacklog]) -> Table:
             str(part.quarantined or ""),
             f"{part.drain_per_s:,.0f}",
             "" if not part.entries else "?" if part.eta_s is None else f"{part.eta_s:.1f} s",
-            f"[red]{part.fenced or part.shedding}[/red]" if part.fenced or part.shedding else "",
+            f"[red]{closed}[/red]" if closed else "",
         )
     return drawn

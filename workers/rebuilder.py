@@ -78,7 +78,9 @@ class Rebuilder:
     async def prepare(self) -> Restoring:
         """Close the partition, take over what is left of its journal, give it a generation."""
         await check_quarantine(self._pool, self._partition)
-        await self.position()
+        # What this code cannot read must not end the selling of a partition that is well.
+        await self.salvage(changes=False)
+        self.rebuilt.salvaged = 0
         status = await self._engine.journal.status(self._partition)
         restoring = await self._engine.restore.begin(self._partition, status.generation)
         position = await self.salvage(changes=True)

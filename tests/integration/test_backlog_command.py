@@ -15,7 +15,7 @@ from workers import backlog
 
 PER_PARTITION = {
     *("partition", "entries", "bytes", "oldest_age_s", "cursor", "tip", "quarantined"),
-    *("drain_per_s", "eta_s", "fenced", "shedding"),
+    *("drain_per_s", "eta_s", "fenced", "shedding", "frozen"),
 }
 
 

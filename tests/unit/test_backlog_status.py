@@ -44,6 +44,7 @@ def test_the_rate_is_what_the_cursor_moved_between_the_looks() -> None:
         "eta_s": 3.0,
         "fenced": None,
         "shedding": None,
+        "frozen": None,
     }
 
 
