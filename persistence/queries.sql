@@ -770,3 +770,7 @@ WHERE
     AND discarded_at IS NOT NULL
     AND ($2::text IS NULL OR sale_id = $2)
 ORDER BY sequence;
+
+-- be_patient --
+-- Let this transaction be silent for some milliseconds.
+SELECT set_config('idle_in_transaction_session_timeout', $1, TRUE);

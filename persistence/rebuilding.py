@@ -29,6 +29,7 @@ from persistence.reads import booking_of
 from persistence.sales import read_sales
 from persistence.steps import Position, understand
 
+PATIENCE_MS: Final = 10 * 60 * 1000
 _LOCK: Final = 0x52454255
 """The first half of the advisory lock; the second is the partition."""
 
@@ -145,6 +146,8 @@ class Rebuilding:
             connection(self._pool) as taken,
             taken.transaction(isolation="repeatable_read", readonly=True),
         ):
+            # Not a drain's lease: it locks nothing, and waits for Redis between its rows.
+            await taken.execute(query("be_patient"), str(PATIENCE_MS))
             given_up = await read_given_up(taken, partition, sale_id)
             yield State(taken, partition, sale_id, given_up)
 

@@ -90,7 +90,8 @@ class SaleRebuilder:
             await write_state(
                 self._engine, restoring, state, rebuilt, self._grace_ms, self._restored
             )
-            await compare(self._engine, rebuilt, await state.expected())
+            expected = await state.expected()
+        await compare(self._engine, rebuilt, expected)
         await restoring.finish_sale(self._sale_id)
         rebuilt.seconds = round(time.monotonic() - begun_s, 3)
         await self._books.finish(number, rebuilt.counts())

@@ -205,9 +205,9 @@ class Rebuilder:
                 self._engine, restoring, state, self.rebuilt, self._grace_ms, self._restored
             )
             expected = await state.expected()
-            await compare(self._engine, self.rebuilt, expected)
-            listed = await self._engine.restore.sales(self._partition)
-            require(self._partition, "sales", listed, len(expected.levels))
+        await compare(self._engine, self.rebuilt, expected)
+        listed = await self._engine.restore.sales(self._partition)
+        require(self._partition, "sales", listed, len(expected.levels))
 
     async def finish(self, restoring: Restoring) -> None:
         """Open the partition under its new generation, and note it."""
