@@ -42,6 +42,8 @@ IDEMPOTENCY_TTL_MS: Final = 24 * 3600 * 1000
 FINISHED_RETENTION_MS: Final = 10 * 60 * 1000
 TOMBSTONE_TTL_MS: Final = 60 * 60 * 1000
 JOURNAL_KEPT_BEHIND_CURSOR_MS: Final = 5 * 60 * 1000
+MIN_PRUNED_AGE_MS: Final = 7 * 24 * 3600 * 1000
+"""Rows of PostgreSQL's journal that are younger stay there."""
 
 # How much one step does.
 MAX_PARTITIONS: Final = 1024
@@ -57,6 +59,8 @@ MAX_CALLS_PER_BATCH: Final = 256
 MAX_BATCHES_IN_FLIGHT: Final = 4
 MAX_CALLS_WAITING: Final = 20_000
 MAX_DRAIN_ENTRIES: Final = 4_000
+MAX_PRUNED_ENTRIES: Final = 4_000
+"""Rows of PostgreSQL's journal that are dropped in one transaction."""
 MAX_DRAIN_BYTES: Final = 8 * 1024 * 1024
 """A batch of the drain ends with the entry that reaches this."""
 MAX_BACKLOG_ENTRIES: Final = 1_000_000
@@ -218,6 +222,12 @@ assert MAX_DRAIN_ENTRIES < MAX_BACKLOG_ENTRIES
 assert MAX_DRAIN_BYTES < MAX_BACKLOG_BYTES
 assert 2 * OBSERVE_INTERVAL_MS < SHED_TTL_MS, "a shed partition stays so while its worker says so"
 assert JOURNAL_KEPT_BEHIND_CURSOR_MS < FINISHED_RETENTION_MS, "an evicted booking is long drained"
+assert IDEMPOTENCY_TTL_MS < MIN_PRUNED_AGE_MS, "a rebuild finds the entries of living records"
+assert JOURNAL_KEPT_BEHIND_CURSOR_MS < MIN_PRUNED_AGE_MS, "Redis has let go of it long before"
+assert DELIVERY_GIVE_UP_MS < MIN_PRUNED_AGE_MS, "an event is given up before its entry is dropped"
+assert DELIVERIES_KEPT_S * 1000 <= MIN_PRUNED_AGE_MS, "few deliveries keep a base where it is"
+assert MAX_HOLD_SECONDS * 1000 <= MIN_PRUNED_AGE_MS, "most bookings are settled by their kept rows"
+assert MAX_BACKLOG_AGE_MS < MIN_PRUNED_AGE_MS
 assert CALL_TIMEOUT_MS < TOMBSTONE_TTL_MS, "a slow load ends before its tombstone does"
 assert MAX_TOKEN_BYTES + MAX_CURSOR_CHARS < MAX_HEADER_BYTES
 assert OWN_WRITES_TIMEOUT_MS < SHUTDOWN_S * 1000

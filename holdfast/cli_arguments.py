@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -75,6 +76,14 @@ def subject(text: str) -> str:
     if not re.fullmatch(ID_PATTERN.removesuffix("$"), text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an id ({ID_PATTERN})")
     return text
+
+
+def moment_ms(text: str) -> int:
+    """The type of a time, in RFC 3339 with its offset: milliseconds since the epoch."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text}: of which zone? Z, or an offset like +02:00")
+    return int(moment.timestamp() * 1000)
 
 
 @dataclass(frozen=True, slots=True)

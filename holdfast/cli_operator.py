@@ -15,10 +15,12 @@ from holdfast.cli_arguments import (
     add_json,
     add_partition,
     between,
+    moment_ms,
     position,
     subject,
 )
 
+MAX_DAYS: Final = 36_500
 MAX_TOKENS: Final = 1_000_000
 MAX_TOKEN_TTL_S: Final = 366 * 24 * 3600
 
@@ -74,6 +76,20 @@ def _add_backlog(menu: Menu) -> None:
     )
     replay.add_argument("--dry-run", action="store_true", help="only say what would be applied")
     add_json(replay)
+
+    prune = add(
+        backlog_menu,
+        "prune",
+        commands.run_backlog_prune,
+        "drop old entries from PostgreSQL's journal; run verify before",
+    )
+    add_data(prune)
+    add_partition(prune)
+    age = prune.add_mutually_exclusive_group(required=True)
+    age.add_argument("--before", type=moment_ms, metavar="TIME", help="RFC 3339")
+    age.add_argument("--older-than", type=between(0, MAX_DAYS), metavar="DAYS")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be dropped")
+    add_json(prune)
 
     quarantine = backlog_menu.add_parser("quarantine", help="entries that could not be applied")
     quarantine_menu = quarantine.add_subparsers(required=True, metavar="COMMAND")

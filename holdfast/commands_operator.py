@@ -76,6 +76,22 @@ def run_backlog_replay(options: argparse.Namespace) -> int:
     )
 
 
+def run_backlog_prune(options: argparse.Namespace) -> int:
+    """`holdfast backlog prune`."""
+    from workers import prune  # noqa: PLC0415
+
+    return asyncio.run(
+        prune.prune(
+            _operator_settings(options),
+            before_ms=options.before,
+            older_than_days=options.older_than,
+            partition=options.partition,
+            dry_run=options.dry_run,
+            as_json=options.json,
+        )
+    )
+
+
 def run_quarantine_list(options: argparse.Namespace) -> int:
     """`holdfast backlog quarantine list`."""
     from workers import quarantine  # noqa: PLC0415

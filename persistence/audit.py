@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import asyncpg
+
 from engine.types import Booking, Levels
 from persistence.payments import PaymentRow, payment_row_of
 from persistence.pool import Connection, Pool, connection
@@ -15,6 +17,8 @@ from persistence.reads import booking_of
 from persistence.rollups import Row
 
 SLICE_ROWS: Final = 2_000
+JOURNAL_LOCK: Final = (0x4A4F5552, 0)
+"""Advisory: shared by who reads the journal from its base, taken by who drops rows of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,16 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Base:
+    """The last entry that was dropped from a partition's journal; all zeros where none was."""
+
+    sequence: int
+    chain: bytes
+    bytes: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AuditPosition:
     """Where a partition stands; `chain` and `bytes` cover every entry up to the cursor."""
 
@@ -39,6 +53,7 @@ class AuditPosition:
     sequence: int
     chain: bytes
     bytes: int
+    base: Base
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +142,26 @@ class Audit:
             rows = await taken.fetch(query("audit_last_entries"), booking_ids)
         return {row["booking_id"]: row["sequence"] for row in rows}
 
+    async def base(self, partition: int) -> Base:
+        """Where a partition's journal begins."""
+        async with connection(self._pool) as taken:
+            row = await taken.fetchrow(query("audit_position"), partition)
+        return _position_of(row).base if row else Base(0, bytes(32), 0, 0)
+
+    @asynccontextmanager
+    async def nothing_is_dropped(self) -> AsyncIterator[None]:
+        """Meanwhile nothing is pruned from the journal; whoever would is told to come again."""
+        async with connection(self._pool) as taken:
+            await taken.execute(query("lock_journal"), *JOURNAL_LOCK)
+            # Given back with the connection, by the pool.
+            yield
+
+    async def archived(self, booking_ids: Sequence[str]) -> dict[str, tuple[int, Booking]]:
+        """Bookings and their last entries, as the projections have them."""
+        async with connection(self._pool) as taken:
+            rows = await taken.fetch(query("salvage_bookings"), booking_ids)
+        return {row["booking_id"]: (row["sequence"], booking_of(row)) for row in rows}
+
     @asynccontextmanager
     async def snapshot(self, partition: int) -> AsyncIterator[Snapshot]:
         """A partition's projections, all as of one instant."""
@@ -135,7 +170,7 @@ class Audit:
             taken.transaction(isolation="repeatable_read", readonly=True),
         ):
             row = await taken.fetchrow(query("audit_position"), partition)
-            yield Snapshot(taken, partition, AuditPosition(*row) if row else None)
+            yield Snapshot(taken, partition, _position_of(row) if row else None)
 
 
 class Snapshot:
@@ -150,9 +185,35 @@ class Snapshot:
         """The first entry that is there and lies outside what the cursor covers."""
         assert self.position
         sequence: int | None = await self._taken.fetchval(
-            query("audit_stray_entry"), self._partition, self.position.sequence
+            query("audit_stray_entry"),
+            self._partition,
+            self.position.sequence,
+            self.position.base.sequence,
         )
         return sequence
+
+    async def kept_entries(self) -> AsyncIterator[tuple[int, bytes]]:
+        """The entries from the base to the cursor, in constant memory."""
+        assert self.position
+        ends = self.position.base.sequence, self.position.sequence
+        rows = self._taken.cursor(
+            query("audit_kept_entries"), self._partition, *ends, prefetch=SLICE_ROWS
+        )
+        async for row in rows:
+            yield row["sequence"], row["entry"]
+
+    async def base_definitions(self) -> list[tuple[int, bytes]]:
+        """The dropped entries that defined the sales as they were at the base."""
+        rows = await self._taken.fetch(query("audit_base_definitions"), self._partition)
+        return [(row["sequence"], row["entry"]) for row in rows]
+
+    async def base_stock(self, sale_ids: Sequence[str]) -> list[StockSums]:
+        """The sums of the stock histories of sales' items up to the base."""
+        assert self.position
+        rows = await self._taken.fetch(
+            query("audit_stock_history"), sale_ids, self.position.base.sequence
+        )
+        return [_sums_of(row) for row in rows]
 
     async def quarantine(self) -> list[QuarantineRow]:
         """The entries that could not be applied."""
@@ -181,16 +242,8 @@ class Snapshot:
 
     async def stock_history(self, sale_ids: Sequence[str]) -> list[StockSums]:
         """The sums of the stock histories of sales' items."""
-        rows = await self._taken.fetch(query("audit_stock_history"), sale_ids)
-        return [
-            StockSums(
-                row["sale_id"],
-                row["changes"],
-                Levels(row["item_id"], row["available"], row["held"], row["sold"]),
-                row["follows"],
-            )
-            for row in rows
-        ]
+        rows = await self._taken.fetch(query("audit_stock_history"), sale_ids, None)
+        return [_sums_of(row) for row in rows]
 
     async def bookings(self) -> AsyncIterator[BookingRow]:
         """The partition's bookings in the order of their ids, in constant memory."""
@@ -222,6 +275,20 @@ class Snapshot:
         """The sums of the courses of the partition's sales: sale, grain, units sold, capacity."""
         rows = await self._taken.fetch(query("audit_sale_steps"), self._partition)
         return [(row["sale_id"], row["grain_ms"], row["sold"], row["capacity"]) for row in rows]
+
+
+def _position_of(row: asyncpg.Record) -> AuditPosition:
+    generation, sequence, chain, size, *base = row
+    return AuditPosition(generation, sequence, chain, size, Base(*base))
+
+
+def _sums_of(row: asyncpg.Record) -> StockSums:
+    return StockSums(
+        row["sale_id"],
+        row["changes"],
+        Levels(row["item_id"], row["available"], row["held"], row["sold"]),
+        row["follows"],
+    )
 
 
 def booking_ids(partition: int) -> tuple[str, str]:

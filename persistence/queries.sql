@@ -474,7 +474,11 @@ SELECT
     generation,
     sequence,
     chain,
-    bytes
+    bytes,
+    base_sequence,
+    base_chain,
+    base_bytes,
+    base_ms
 FROM partitions
 WHERE partition = $1;
 
@@ -482,7 +486,29 @@ WHERE partition = $1;
 -- Read the first sequence in a partition's journal that lies outside what its cursor covers.
 SELECT min(sequence)
 FROM journal
-WHERE partition = $1 AND (sequence > $2 OR sequence < 1);
+WHERE partition = $1 AND (sequence > $2 OR sequence <= $3);
+
+-- audit_kept_entries --
+-- Read a partition's entries after its base up to a sequence.
+SELECT
+    sequence,
+    entry
+FROM journal
+WHERE partition = $1 AND sequence > $2 AND sequence <= $3
+ORDER BY sequence;
+
+-- audit_base_definitions --
+-- Read the entries that defined a partition's sales as they were at its base.
+SELECT
+    sequence,
+    entry
+FROM base_definitions
+WHERE partition = $1
+ORDER BY sale_id;
+
+-- lock_journal --
+-- Let nothing be dropped from the journal, until the session lets go of it.
+SELECT pg_advisory_lock_shared($1::integer, $2::integer);
 
 -- audit_quarantine --
 -- Read what of a partition's journal could not be applied.
@@ -527,7 +553,7 @@ WHERE booking_id >= $1 AND booking_id < $2
 ORDER BY booking_id, attempt;
 
 -- audit_stock_history --
--- Sum the changes of some sales' items, and tell if the levels beside each are the sums so far.
+-- Sum changes of some sales' items, up to a sequence or all (null), and tell if levels follow.
 SELECT
     sale_id,
     item_id,
@@ -547,7 +573,7 @@ FROM (
         sum(delta_held) OVER so_far AS held_so_far,
         sum(delta_sold) OVER so_far AS sold_so_far
     FROM stock_history
-    WHERE sale_id = any($1::text[])
+    WHERE sale_id = any($1::text[]) AND ($2::bigint IS NULL OR sequence <= $2)
     WINDOW so_far AS (PARTITION BY sale_id, item_id ORDER BY sequence)
 ) AS summed
 GROUP BY sale_id, item_id

@@ -116,6 +116,10 @@ class Rollups:
         self._days: dict[tuple[str, int, str], list[int]] = {}
         self._steps: dict[tuple[str, int, int], list[int]] = {}
 
+    def begin(self, key: tuple[str, int, str], numbers: Iterable[int]) -> None:
+        """Begin a day of a sale with what was counted before; `numbers` in the order of columns."""
+        self._days[key] = list(numbers)
+
     def add(self, entry: Entry) -> None:
         """Take an entry that was applied."""
         self._count(entry)

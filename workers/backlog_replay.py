@@ -129,7 +129,9 @@ class _Replay:
         first = found.entries[0].sequence if found.entries else found.sequence + 1
         if from_sequence is not None and from_sequence < first:
             raise NotRetained(partition, from_sequence, first)
-        return Replayed(partition, from_sequence or first, found.sequence)
+        # What PostgreSQL has dropped is compared with nothing.
+        kept = (await self._audit.base(partition)).sequence + 1
+        return Replayed(partition, max(from_sequence or first, kept), found.sequence)
 
     async def run(self, part: Replayed, show: Show, *, dry_run: bool) -> None:
         """Apply what PostgreSQL lacks, and compare the rest."""
@@ -168,7 +170,8 @@ class _Replay:
     async def _compare(self, part: Replayed, to: int, show: Show) -> None:
         """Compare what both have, from where the replay begins."""
         at = part.first
-        chain: bytes | None = bytes(32) if at == 1 else None
+        base = await self._audit.base(part.partition)
+        chain = base.chain if at == base.sequence + 1 else None
         if chain is None and (before := await self._audit.entries(part.partition, at - 2, at - 1)):
             chain = before[0].chain
         while at <= to:

@@ -5,6 +5,9 @@ has is read with the sequence at which it has it, and compared with the fold of 
 journal at that sequence (`workers.verify_redis`); PostgreSQL's projections are read as of one
 instant, and compared with the fold at the cursor they have then (`workers.verify_postgres`). Last,
 what was captured is compared with the gateway's charges (`workers.verify_gateway`).
+
+Where old rows of the journal were dropped, the fold begins at the base (`workers.verify_base`);
+until it ends, no more are dropped.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from persistence.audit import Audit
 from persistence.pool import Pool, create_pool
 from persistence.reads import Reads
 from persistence.reconciling import Reconciling
-from workers import verify_bookings, verify_postgres, verify_redis
+from workers import verify_base, verify_bookings, verify_postgres, verify_redis
 from workers.replay import Cursors, Replay, Report
 from workers.verify_gateway import GatewayComparison
 
@@ -99,7 +102,7 @@ async def compare(
         await reads.ready()
         # With the archive: a charge may be for a booking that has left Redis.
         engine = await Engine.open(EngineOptions.of(settings), archive=reads, floors=reads.cursors)
-        async with engine:
+        async with engine, Audit(pool).nothing_is_dropped():
             if payments is None:
                 return await _compare_all(engine, pool, reads, show, None)
             gateway = await StripeGateway.open(payments)
@@ -115,6 +118,7 @@ async def _compare_all(
     engine: Engine, pool: Pool, reads: Reads, show: Show, gateway: Gateway | None
 ) -> Report:
     report, audit, cursors = Report(), Audit(pool), Cursors(reads)
+    bases: dict[int, int] = {}
     charges = GatewayComparison(engine, gateway, report) if gateway else None
     floors = await reads.cursors()
     statuses = await engine.journal.statuses()
@@ -139,7 +143,10 @@ async def _compare_all(
 
     for partition in range(len(engine.partitions)):
         replay = Replay(audit, cursors, partition, report, folded)
-        await replay.fold(floors.get(partition, Floor(0, 0)).sequence)
+        begun = await verify_base.begin(audit, replay)
+        bases[partition] = replay.state.sequence
+        total -= bases[partition]
+        await replay.fold(max(begun, floors.get(partition, Floor(0, 0)).sequence))
         if partition in open_partitions:
             try:
                 await verify_redis.compare_partition(engine, audit, replay)
@@ -150,7 +157,7 @@ async def _compare_all(
         report.payments += len(replay.payments)
         if charges:
             charges.expect(replay.payments.values())
-    await verify_bookings.compare_bookings(engine, audit, cursors, report)
+    await verify_bookings.compare_bookings(engine, audit, cursors, report, bases)
     if gateway and charges and (position := await Reconciling(pool).position(gateway.name)):
         await charges.compare(position.installed_ms - RECONCILER_MARGIN_MS)
     report.end()

@@ -25,13 +25,7 @@ async def compare_rollups(
     Args:
         set_aside: entries in quarantine, of which no report knows.
     """
-    uncounted = Rollups()
-    for sequence, text in (await audit.texts(replay.partition, set_aside)).items():
-        try:
-            uncounted.add(parse_entry(sequence, text))
-        except (UnknownEntry, ValueError, KeyError, TypeError, AttributeError):
-            # The fold could not read it either.
-            continue
+    uncounted = await _uncounted(audit, replay.partition, set_aside)
     found = _days(await snapshot.sale_days())
     expected, without = _days(replay.rollups.days()), _days(uncounted.days())
     for key in sorted(found.keys() | expected.keys()):
@@ -44,6 +38,32 @@ async def compare_rollups(
                 f"{_day(key[1])}, the journal {_told(should_be)}"
             )
     _compare_courses({row[:2]: row[2:] for row in await snapshot.sale_steps()}, replay)
+
+
+async def counted_before(
+    audit: Audit, snapshot: Snapshot, partition: int, set_aside: Sequence[int], kept: Rollups
+) -> dict[Key, tuple[int, ...]]:
+    """What the reports have of days beside the kept entries: what was counted of those before."""
+    uncounted = _days((await _uncounted(audit, partition, set_aside)).days())
+    of_kept = _days(kept.days())
+    before = {}
+    for key, is_now in _days(await snapshot.sale_days()).items():
+        rows = is_now, uncounted.get(key, _NOTHING), of_kept.get(key, _NOTHING)
+        before[key] = tuple(
+            now + unknown - later for now, unknown, later in zip(*rows, strict=True)
+        )
+    return before
+
+
+async def _uncounted(audit: Audit, partition: int, set_aside: Sequence[int]) -> Rollups:
+    rollups = Rollups()
+    for sequence, text in (await audit.texts(partition, set_aside)).items():
+        try:
+            rollups.add(parse_entry(sequence, text))
+        except (UnknownEntry, ValueError, KeyError, TypeError, AttributeError):
+            # The fold could not read it either.
+            continue
+    return rollups
 
 
 def _compare_courses(led: dict[tuple[str, int], tuple[int, int]], replay: Replay) -> None:

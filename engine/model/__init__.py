@@ -5,6 +5,7 @@ and which entries it must write. No I/O, no clock of its own.
 """
 
 from engine.model.apply import advance, apply, fold, record_of, units_of
+from engine.model.changes import booking_before
 from engine.model.decide import decide
 from engine.model.operations import (
     Bounds,
@@ -75,6 +76,7 @@ __all__ = [
     "Warn",
     "advance",
     "apply",
+    "booking_before",
     "decide",
     "fold",
     "is_paying",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from engine.journal import MARK_TYPES, Entry
-from engine.model.changes import HOLD, NO_MOVE, check_change, move_of
+from engine.model.changes import HOLD, NO_MOVE, check_change, check_first, move_of
 from engine.model.state import Disagreement, PartitionState, Record, RecordName, SaleState
 from engine.types import Booking, Levels, Status, definition_of
 
@@ -78,8 +78,11 @@ def _advance_booking(state: PartitionState, entry: Entry, booking: Booking) -> N
     else:
         if before is None:
             raise Disagreement(sequence, f"there is no booking {booking.booking_id}")
-        again = entry.type == "late_money" and may_take_again(sale, before, entry.at_ms)
-        check_change(entry, before, booking, may_take_again=again)
+        if booking.booking_id in state.believed:
+            check_first(entry, before, booking)
+        else:
+            again = entry.type == "late_money" and may_take_again(sale, before, entry.at_ms)
+            check_change(entry, before, booking, may_take_again=again)
         move = move_of(entry.type, before, booking)
     record = record_of(entry, booking)
     units = units_of(booking) if move is not NO_MOVE else {}
@@ -96,6 +99,7 @@ def _advance_booking(state: PartitionState, entry: Entry, booking: Booking) -> N
     else:
         sale.customers.pop(booking.customer_id, None)
     state.bookings[booking.booking_id] = booking
+    state.believed.discard(booking.booking_id)
     if record is not None:
         state.records[record[0]] = record[1]
 

@@ -48,6 +48,11 @@ _TO: Final = {
 """The others leave the status, but for late money and refunds."""
 _TIMELY: Final = ("extended", "warned", "payment_begun")
 """Only before the hold's deadline, like the confirmation of what costs nothing."""
+_PAID: Final = (
+    *("payment_begun", "requires_action", "payment_unknown", "payment_failed", "late_money"),
+    *("captured", "voided", "refund_begun", "refunded"),
+)
+"""They tell of a payment."""
 
 
 def check_change(entry: Entry, before: Booking, after: Booking, *, may_take_again: bool) -> None:
@@ -130,3 +135,62 @@ def move_of(kind: str, before: Booking, after: Booking) -> Move:
         case "refund_begun" if before.status is Status.CONFIRMED:
             return _TAKE_BACK
     return NO_MOVE
+
+
+def booking_before(entry: Entry, after: Booking) -> Booking:
+    """What an entry tells of its booking before it: the version, and the status by what moves.
+
+    The rest of it is not told, and stands as it is after. So it does for `check_first` only.
+    """
+    return replace(after, version=after.version - 1, status=_status_before(entry, after))
+
+
+def _status_before(entry: Entry, after: Booking) -> Status:
+    match entry.type:
+        case "confirmed" | "expired":
+            return Status.PENDING
+        case "cancelled":
+            held = any(delta.held for delta in entry.deltas)
+            return Status.PENDING if held else Status.CONFIRMED
+        case "late_money":
+            return Status.CANCELLED
+        case "completed":
+            return Status.CONFIRMED
+        case "refund_begun" if entry.deltas:
+            return Status.CONFIRMED
+    return after.status
+
+
+def check_first(entry: Entry, before: Booking, after: Booking) -> None:
+    """Compare a booking's first entry after a base with itself: before is only `booking_before`.
+
+    Raises:
+        Disagreement: no booking could have come to this by an entry of its type.
+    """
+    kind, at_ms = entry.type, entry.at_ms
+    became = {_TO.get(kind, before.status)}
+    if kind == "late_money":
+        became.add(Status.CONFIRMED)
+    elif kind == "refund_begun" and before.status is Status.CONFIRMED:
+        became = {Status.CANCELLED}
+    reason = after.cancel_reason
+    expired = reason is CancelReason.EXPIRED
+    free = kind == "confirmed" and after.payment is None
+    sound = (
+        after.version > 1
+        and after.updated_ms == at_ms
+        and before.status in _FROM[kind]
+        and after.status in became
+        and (reason is not None) == (after.status is Status.CANCELLED)
+        and (kind != "expired" or (expired and after.hold_expires_ms <= at_ms))
+        and (kind != "cancelled" or not expired)
+        and (after.hold_expires_ms > at_ms or not (free or kind in _TIMELY))
+        and (after.extended or kind != "extended")
+        and (after.warned or kind != "warned")
+        and (not free or after.amount == 0)
+        and (after.payment is not None or kind not in _PAID)
+    )
+    if not sound:
+        raise Disagreement(
+            entry.sequence, f"{kind} can have made {after.booking_id} this of no booking"
+        )

@@ -84,7 +84,9 @@ class PartitionState:
 
     Bookings that Redis has evicted, and records that have run out, are still in it. `drained` is
     the cursor that PostgreSQL last told, `graces` by how much longer bookings live under payment,
-    `leases` who may speak to the gateway about them; the journal does not carry these.
+    `leases` who may speak to the gateway about them; the journal does not carry these. `believed`
+    names bookings that were there before the fold began and that nothing is known of but what
+    `booking_before` tells: their first step is checked by itself, and they are no longer in it.
     """
 
     sequence: int = 0
@@ -95,6 +97,7 @@ class PartitionState:
     drained: int = field(default=0, compare=False)
     graces: dict[str, int] = field(default_factory=dict, compare=False)
     leases: dict[str, str] = field(default_factory=dict, compare=False)
+    believed: set[str] = field(default_factory=set, compare=False)
 
     def deadline_ms(self, booking: Booking) -> int:
         """When a hold ends: later by its grace while its payment is open."""
@@ -112,4 +115,5 @@ class PartitionState:
             self.drained,
             dict(self.graces),
             dict(self.leases),
+            set(self.believed),
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from engine.limits import MIN_PRUNED_AGE_MS
+
 MAX_GATEWAY_CONNECTIONS: Final = 100
 """Connections of one process to the gateway; a call that gets none waits within its time-out."""
 GATEWAY_CONNECT_TIMEOUT_MS: Final = 5_000
@@ -57,6 +59,7 @@ MAX_UNSETTLED_CHARGES: Final = 10_000
 """Charges it keeps an eye on; with more it waits before it lists on."""
 UNSETTLED_PAGE: Final = 50
 
+assert RECONCILER_LOOK_BACK_MS < MIN_PRUNED_AGE_MS, "its captures are still in the journal"
 assert RECONCILER_LOOK_BACK_MS > GATEWAY_KEY_LIFETIME_MS, "no request can be older"
 assert RECOVERY_IDLE_MAX_MS <= 100, "an operator's refund does not wait noticeably"
 assert PAYMENT_LEASE_MS > 2 * GATEWAY_TIMEOUT_MS, "authorize and capture fit in one lease"
