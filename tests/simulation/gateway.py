@@ -39,7 +39,11 @@ METHODS: Final = (
     "pm_card_chargeDeclined",
     "pm_card_authenticationRequired",
     "pm_card_captureRefused",
+    "pm_card_visa",
+    "pm_card_authenticationRequired",
 )
+UNDONE: Final = "gateway_error, undone"
+"""Answered 500 and not carried out; `gateway_error` is carried out."""
 KEY_LIFETIME_MS: Final = 24 * 3600 * 1000
 """Stripe prunes keys that are older (https://docs.stripe.com/api/idempotent_requests)."""
 SEARCH_LAG_MS: Final = 40_000
@@ -130,11 +134,11 @@ class Gateway:
             known = self._kept.get(key)
             if known is None or self._now_ms() - known[2] > KEY_LIFETIME_MS:
                 # Perhaps it is not carried out, and answered so for ever under this key.
-                refused = fault == "gateway_error" and self._chance.random() < 0.5
+                refused = fault == UNDONE
                 found = Unknown("http_500") if refused else perform()
                 if not refused:
                     self._watch(asked, self._charge_of(asked.reference))
-                if fault == "gateway_error":
+                if fault in {"gateway_error", UNDONE}:
                     found = Unknown("http_500")
                 self._kept[key] = (asked, found, self._now_ms())
             else:

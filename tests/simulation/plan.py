@@ -88,6 +88,7 @@ _OFTEN: Final = {
     Kind.DRAIN: 20,
     Kind.AGAIN: 16,
     Kind.CANCEL: 12,
+    Kind.ACT: 12,
     Kind.SWEEP: 12,
     Kind.EXTEND: 8,
 }

@@ -24,14 +24,12 @@ SHOW: Final[dict[str, Plan]] = {
     "what is learned on the way is not carried": next(iter(PLANS.values())),
     "not found is believed": Plan(
         (
-            Event(Kind.GATEWAY_ERROR, 3, 7, 3),
-            Event(Kind.HOLD, 6, 4, 2),
-            Event(Kind.EXTEND, 1, 0, 3),
-            Event(Kind.PAY, 6, 3, 0),
-            Event(Kind.PAY, 4, 4, 5),
-            Event(Kind.PAY, 5, 4, 4),
+            Event(Kind.HOLD, 0, 0, 1),
+            Event(Kind.GATEWAY_ERROR, 0, 0, 3),
+            Event(Kind.PAY, 0, 0, 3),
+            Event(Kind.EXTEND, 0, 0, 5),
         ),
-        186,
+        0,
     ),
     "a commit does not look at the cursor": Plan(
         (

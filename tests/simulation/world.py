@@ -15,7 +15,7 @@ from engine.types import Booking, Status
 from tests.simulation.auditor import Auditor
 from tests.simulation.buyers import SALES, Buyers, Request
 from tests.simulation.clock import VirtualLoop
-from tests.simulation.gateway import METHODS, Gateway
+from tests.simulation.gateway import METHODS, UNDONE, Gateway
 from tests.simulation.network import Network
 from tests.simulation.plan import WAITS_MS, Event, Kind, Plan
 from tests.simulation.postgres import LATENCIES_S, Postgres
@@ -234,7 +234,8 @@ class World:
             case Kind.DATABASE_FAILOVER:
                 return self._fail_over(1 + event.what % 4)
             case _:
-                self.gateway.plan(event.kind, event.what % 3)
+                undone = event.kind is Kind.GATEWAY_ERROR and event.who > 3
+                self.gateway.plan(UNDONE if undone else event.kind, event.what % 3)
         return True
 
     def _lose_tail(self, changes: int) -> bool:
