@@ -31,12 +31,29 @@ RIGHT_BODIES: dict[str, Any] = {
     "cancel": {"customer_id": "ann"},
     "complete": {},
     "refund": {},
+    "createWebhookEndpoint": {"url": "https://shop.example/events", "events": ["booking.*"]},
+    "changeWebhookEndpoint": {
+        "url": "https://shop.example/events",
+        "events": ["booking.*"],
+        "enabled": True,
+        "rotate_secret": False,
+    },
+    "redeliverWebhook": {},
+    "testWebhookEndpoint": {},
+    "retryDelivery": {},
+    "searchBookings": {
+        "booking_id": "00001M8G4KN3F1G7TGT5ZA7D4FKSM",
+        "customer_id": "ann",
+        "email": "ann@mail.example",
+        "payment_id": "pi_1",
+    },
 }
 """A right body for each operation that takes one, with every field that it has."""
 
 _OTHERS: dict[str, tuple[Any, ...]] = {
     "string": (7, True, 1.5, [], {}),
     "integer": ("7", True, 1.5, 7.0, [], {}, 10**400),
+    "boolean": ("x", 7, [], {}),
     "array": ("x", 7, {}),
     "object": ("x", 7, []),
 }

@@ -170,5 +170,8 @@ async def test_two_workers_share_the_work_and_each_entry_is_drained_once(
         await on.drained()
         report = await verify.compare(settings)
         assert report.differences == []
-        assert (report.bookings, report.journal_entries) == (600, 1_201)
+        assert report.bookings == 600
+        rows = await on.pool.fetch("SELECT type, count(*) AS entries FROM journal GROUP BY type")
+        entries = {row["type"]: row["entries"] for row in rows if row["type"] != "snapshot"}
+        assert entries == {"sale_put": 1, "held": 600, "expired": 600}
         assert await two.stop() == 0
