@@ -163,7 +163,7 @@ class WorkerSettings:
     max_tries: ClassVar = 1
     max_jobs: ClassVar = 4 * len(JOBS)
     """A slice lasts into the next tick, and one that waits for its turn is a job as well. arq's own
-    bound (10) is below the number of loops: those that found no room would never be worked by it."""
+    bound, 10, is below the number of loops: who found no room would never be worked by it."""
     expires_extra_ms: ClassVar = 60_000
     """A job that waited a minute is of a tick long gone."""
     handle_signals: ClassVar = False
