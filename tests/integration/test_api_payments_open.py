@@ -107,6 +107,11 @@ async def test_webhooks_that_come_before_the_gateways_own_answer_change_nothing(
     held_back = shop.proxy.plan(Kind.HOLD_ANSWER, path)
     paying = asyncio.create_task(shop.pay(booking["id"]))
     await held_back.fired.wait()
+
+    async def is_told() -> bool:
+        return any(booking["id"].encode() in body for body, *_ in shop.webhooks)
+
+    await eventually(is_told, "the webhook about the payment comes")
     await shop.told()
     assert shop.webhook_of(booking["id"])[2].json() == {"taken": True}
     assert await shop.due() == [booking["id"]]

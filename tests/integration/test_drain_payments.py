@@ -10,7 +10,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from engine.errors import Unavailable
+from engine.errors import Fenced
 from engine.outcomes import Outcome
 from engine.payments.types import PaymentStatus, Step
 from engine.types import Booking, CancelReason, Status
@@ -134,7 +134,7 @@ async def test_a_booking_lost_under_payment_is_not_brought_back(
     await ledger.drain_all()
     partition = ledger.engine.keys.partition_of_sale("concert")
     await ledger.redis.delete(ledger.engine.keys.key("booking", partition, booking.booking_id))
-    with pytest.raises(Unavailable, match="live in PostgreSQL"):
+    with pytest.raises(Fenced, match="keys_missing"):
         await ledger.engine.payments.captured(booking, OWNER, "ch_1")
 
 
