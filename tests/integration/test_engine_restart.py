@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from engine import limits
 from engine.engine import Engine
 from engine.errors import Fenced, Unavailable
 from engine.outcomes import Outcome
@@ -201,7 +202,8 @@ async def test_postgresql_is_asked_again_after_a_reconnect(server: Valkey) -> No
         await asyncio.sleep(0.2)
         for _ in range(8):
             assert await engine.sales.get("gig")
-        assert asked == 2
+        # By whoever reconnects first; again where the next link opens later than that is fresh.
+        assert 2 <= asked <= 1 + limits.MAX_BATCHES_IN_FLIGHT
 
 
 async def test_an_engine_without_redis_says_that_it_is_unavailable(server: Valkey) -> None:

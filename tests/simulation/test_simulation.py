@@ -22,7 +22,7 @@ from tests.simulation.report import Report, is_red
 from tests.simulation.run import run
 
 SEEDS = range(250)
-FRESH = 50
+FRESH = 10
 """Seeds that nobody ever ran; they are printed."""
 ENOUGH = 1_000
 """Schedules within which every planted bug is found."""
