@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import asyncpg
 
-from engine.types import ItemDefinition, Levels, Sale, SaleDefinition
+from engine.types import Sale
 from persistence.pool import Connection
 from persistence.queries import query
+from persistence.reads import sale_of
 
 
 async def read_sales(taken: Connection, partition: int) -> list[Sale]:
@@ -18,35 +17,4 @@ async def read_sales(taken: Connection, partition: int) -> list[Sale]:
     for item in await taken.fetch(query("audit_items"), list(items)):
         if item["position"] is not None:
             items[item["sale_id"]].append(item)
-    return [_sale_of(row, items[row["sale_id"]]) for row in rows]
-
-
-def _sale_of(row: asyncpg.Record, items: Sequence[asyncpg.Record]) -> Sale:
-    levels = tuple(
-        Levels(item["item_id"], item["available"], item["held"], item["sold"]) for item in items
-    )
-    return Sale(
-        definition=SaleDefinition(
-            sale_id=row["sale_id"],
-            name=row["name"],
-            items=tuple(
-                ItemDefinition(
-                    item["item_id"],
-                    item["name"],
-                    level.capacity,
-                    item["unit_price"],
-                    item["max_per_booking"],
-                )
-                for item, level in zip(items, levels, strict=True)
-            ),
-            opens_ms=row["opens_ms"],
-            closes_ms=row["closes_ms"],
-            hold_ms=row["hold_ms"],
-            max_units_per_customer=row["max_units_per_customer"],
-            currency=row["currency"],
-        ),
-        version=row["version"],
-        created_ms=row["created_ms"],
-        updated_ms=row["updated_ms"],
-        levels=levels,
-    )
+    return [sale_of(row, items[row["sale_id"]]) for row in rows]

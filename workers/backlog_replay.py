@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import orjson
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from engine.backlog import fence_of
 from engine.engine import Engine
@@ -30,6 +28,7 @@ from persistence.drain import Drain, DrainStopped
 from persistence.pool import create_pool
 from persistence.reads import Reads
 from persistence.steps import chain_of
+from workers.bar import bar_of
 
 DIFFERENT: Final = 1
 ENTRIES_PER_SLICE: Final = 2_000
@@ -234,15 +233,6 @@ def _print(parts: list[Replayed], *, dry_run: bool, as_json: bool) -> None:
 @contextmanager
 def _progress(total: int) -> Iterator[Show]:
     """A bar on the terminal, if there is one; stdout stays for the result."""
-    with Progress(
-        TextColumn("replay"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("entries"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as bar:
+    with bar_of("entries") as bar:
         task = bar.add_task("replay", total=total)
         yield lambda count: bar.advance(task, count)

@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 import orjson
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from engine.errors import SettingsError
 from engine.limits import MAX_PRUNED_ENTRIES, MIN_PRUNED_AGE_MS
@@ -24,6 +22,7 @@ from engine.times import rfc3339
 from persistence.pool import create_pool
 from persistence.pruning import Droppable, Pruning
 from persistence.reads import Reads
+from workers.bar import bar_of
 
 QUERY_TIMEOUT_MS: Final = 10 * 60 * 1000
 DAY_MS: Final = 24 * 3600 * 1000
@@ -138,15 +137,6 @@ def _print(parts: Sequence[Pruned], before_ms: int, *, dry_run: bool, as_json: b
 @contextmanager
 def _progress(total: int) -> Iterator[Show]:
     """A bar on the terminal, if there is one; stdout stays for the result."""
-    with Progress(
-        TextColumn("prune"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("entries"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as bar:
+    with bar_of("entries") as bar:
         task = bar.add_task("prune", total=total)
         yield lambda count: bar.advance(task, count)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+from workers.bar import bar_of
 from workers.restored import Rebuilt
 
 Show = Callable[[str, int, int], None]
@@ -73,16 +70,7 @@ def lines(result: Result) -> list[str]:
 @contextmanager
 def progress() -> Iterator[Show]:
     """A bar on the terminal, if there is one; stdout stays for the result."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("holds"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as bar:
+    with bar_of("holds") as bar:
         task = bar.add_task("rebuild", total=None)
         yield lambda what, done, total: bar.update(
             task, description=what, completed=done, total=total or None

@@ -19,8 +19,6 @@ from contextlib import contextmanager
 from typing import Final
 
 import orjson
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from engine.backlog import fence_of
 from engine.engine import Engine
@@ -36,6 +34,7 @@ from persistence.pool import Pool, create_pool
 from persistence.reads import Reads
 from persistence.reconciling import Reconciling
 from workers import verify_base, verify_bookings, verify_postgres, verify_redis
+from workers.bar import bar_of
 from workers.replay import Cursors, Replay, Report
 from workers.verify_gateway import GatewayComparison
 
@@ -167,15 +166,6 @@ async def _compare_all(
 @contextmanager
 def _progress() -> Iterator[Show]:
     """A bar on the terminal, if there is one; stdout stays for the result."""
-    with Progress(
-        TextColumn("verify"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("entries"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as bar:
+    with bar_of("entries") as bar:
         task = bar.add_task("verify", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
