@@ -45,6 +45,7 @@ class Hands:
         self._loops = {loop.name: loop for loop in loops}
         self._queue = queue
         self._me = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._elsewhere: frozenset[str] = frozenset()
         self._stopping = asyncio.Event()
 
     async def job(self, name: str, redis: ArqRedis) -> None:
@@ -58,6 +59,7 @@ class Hands:
     async def watch(self) -> None:
         """Lend this process's own hand where none comes, until `stop`."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_asking())
             for loop in self._loops.values():
                 group.create_task(self._watch(loop))
 
@@ -69,7 +71,7 @@ class Hands:
 
     async def _watch(self, loop: Loop) -> None:
         while not self._stopping.is_set():
-            if loop.idle_s() < IDLE_GRACE_MS / 1000 or await self._is_elsewhere(loop):
+            if loop.idle_s() < IDLE_GRACE_MS / 1000 or loop.name in self._elsewhere:
                 await self._pause()
             else:
                 _log.warning("works_without_arq", loop=loop.name)
@@ -82,21 +84,29 @@ class Hands:
         alone = True
         while alone:
             metrics.SLICES.labels(loop.name, "own").inc()
-            # Asked meanwhile, because a queue that is frozen takes its time to answer.
-            used_up, elsewhere = await asyncio.gather(
-                loop.slice(SLICE_MS / 1000), self._is_elsewhere(loop)
-            )
-            alone = used_up and not elsewhere
+            used_up = await loop.slice(SLICE_MS / 1000)
+            alone = used_up and loop.name not in self._elsewhere
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WATCH_MS / 1000):
                 await self._stopping.wait()
 
-    async def _is_elsewhere(self, loop: Loop) -> bool:
-        """Whether another process has noted that it works at the loop."""
-        try:
-            note = await self._queue.get(NOTE + loop.name)
-        except (OSError, RedisError):
-            return False
-        return note is not None and note.decode() != self._me
+    async def _keep_asking(self) -> None:
+        """Keep up which loops other processes have noted that they work at.
+
+        One question for all loops: a client makes its connections one after the other, so with a
+        question for each the last one would learn after as many time-outs that the queue is frozen.
+        """
+        keys = [NOTE + name for name in self._loops]
+        while not self._stopping.is_set():
+            try:
+                notes = await self._queue.mget(keys)
+            except (OSError, RedisError):
+                notes = [None] * len(keys)
+            self._elsewhere = frozenset(
+                name
+                for name, note in zip(self._loops, notes, strict=True)
+                if note is not None and note.decode() != self._me
+            )
+            await self._pause()

@@ -38,18 +38,19 @@ async def opened(redis_url: str, database_url: str) -> AsyncIterator[Stage]:
 
 
 async def drain_what_there_is(on: Stage) -> int:
-    """Drain once the server answers again; a process asks until it does."""
+    """Drain as a process does: until all is drained, since a drain that finds the cursor moved, or
+    its server away, leaves the rest to its next call. Answers how many entries."""
     total = 0
 
     async def is_drained() -> bool:
         nonlocal total
         try:
-            total += await on.drain_all()
+            total += await on.drain.run_once(on.partition())
+            return await on.is_drained()
         except Unavailable:
             return False
-        return True
 
-    await eventually(is_drained, "PostgreSQL to be back")
+    await eventually(is_drained, "everything to be drained")
     return total
 
 

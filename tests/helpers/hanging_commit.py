@@ -16,6 +16,7 @@ from tests.helpers.stage import eventually
 _HELD_UP: Final = """
 SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_xid IS NOT NULL
 """
+_WRITE: Final = "SELECT pg_logical_emit_message(true, 'probe', '')"
 _COMMITS: Final = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
@@ -37,6 +38,16 @@ async def hang_commits(connection: Connection[Record]) -> None:
     """From now on a commit that is on the disk waits for a standby that there is not."""
     await connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
     await connection.execute("SELECT pg_reload_conf()")
+
+    async def hangs() -> bool:
+        """Each process of the server learns of it in its own time."""
+        try:
+            await connection.execute(_WRITE, timeout=0.2)
+        except TimeoutError:
+            return True
+        return False
+
+    await eventually(hangs, "commits to hang")
 
 
 async def a_commit_hangs(connection: Connection[Record]) -> None:

@@ -99,13 +99,13 @@ class Stage:
 
     async def drained(self) -> None:
         """Wait until PostgreSQL has every entry, which a worker has to see to."""
+        await eventually(self.is_drained, "the backlog to be empty")
 
-        async def is_drained() -> bool:
-            cursors = await self.reads.cursors()
-            statuses = await self.engine.journal.statuses()
-            return all(cursors[one.partition].sequence == one.sequence for one in statuses)
-
-        await eventually(is_drained, "the backlog to be empty")
+    async def is_drained(self) -> bool:
+        """Whether PostgreSQL has every entry."""
+        cursors = await self.reads.cursors()
+        statuses = await self.engine.journal.statuses()
+        return all(cursors[one.partition].sequence == one.sequence for one in statuses)
 
     async def is_at(self, levels: tuple[int, int, int], sale_id: str = "gig") -> None:
         """Wait until the item's levels are these, which a worker has to see to."""
