@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 from starlette.types import Send
 
+from api.protocol import ANSWER
+
 if TYPE_CHECKING:
     from api.operations import Operation
     from api.parts import Parts
@@ -31,6 +33,12 @@ _ALWAYS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
+_ALWAYS_LINES: Final = {
+    cache_control: b"".join(
+        b"%b: %b\r\n" % header for header in ((b"cache-control", cache_control), *_ALWAYS)
+    )
+    for cache_control in (NO_STORE, REVALIDATE)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,8 @@ class Context:
     request_id: str
     trace: str
     """A W3C traceparent: the caller's trace or a new one, with a span id of ours."""
+    in_one_piece: bool = False
+    """Whether the server takes an answer as one message (`api.protocol`)."""
     operation: Operation | None = None
     principal: Principal = NOBODY
     status: int = 0
@@ -104,12 +114,37 @@ def json_reply(status: int, shown: object, headers: Sequence[tuple[bytes, bytes]
 async def send_reply(context: Context, send: Send, reply: Reply) -> None:
     """Send an answer with the headers that every answer carries."""
     context.status = reply.status
+    if context.in_one_piece:
+        await send(
+            {
+                "type": ANSWER,
+                "status": reply.status,
+                "head": _head_of(context, reply),
+                "body": reply.body,
+            }
+        )
+        return
     headers = headers_of(context, reply.cache_control, reply.headers)
     if reply.status not in _WITHOUT_BODY:
         headers.append((b"content-type", reply.content_type))
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+def _head_of(context: Context, reply: Reply) -> bytes:
+    """The same headers as text."""
+    head = (
+        f"x-request-id: {context.request_id}\r\ntraceparent: {context.trace}\r\n"
+    ).encode() + _ALWAYS_LINES[reply.cache_control]
+    for name, value in reply.headers:
+        head += b"%b: %b\r\n" % (name, value)
+    if reply.status not in _WITHOUT_BODY:
+        head += b"content-type: %b\r\ncontent-length: %d\r\n" % (
+            reply.content_type,
+            len(reply.body),
+        )
+    return head
 
 
 def headers_of(

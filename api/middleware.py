@@ -22,6 +22,7 @@ from api.call import Context, Disconnected, Reply, send_reply
 from api.card_numbers import holds_card_number, without_card_numbers
 from api.endpoint import CONTEXT
 from api.problems import CONTENT_TYPE, Fault, Problem, invalid, problem_of
+from api.protocol import ANSWER
 from api.shortcuts import NO_SHORTCUTS, Shortcuts
 from api.tracing import continue_trace
 from engine.errors import HoldfastError
@@ -85,7 +86,10 @@ class Gate:
         began = time.perf_counter()
         headers = dict(scope["headers"])
         context = Context(
-            headers, request_id_of(headers), continue_trace(headers.get(b"traceparent"))
+            headers,
+            request_id_of(headers),
+            continue_trace(headers.get(b"traceparent")),
+            ANSWER in scope.get("extensions", ()),
         )
         scope[CONTEXT] = context
         self._in_flight += 1

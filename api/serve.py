@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from types import FrameType
-from typing import Final
+from typing import Final, Literal
 
 import uvicorn
 import uvloop
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.app import create_app
 from api.metrics import metrics_text
 from api.parts import Parts
+from api.protocol import HttpProtocol
 from engine.limits import GC_THRESHOLD, KEEP_ALIVE_S, MAX_CONNECTIONS_WAITING, SHUTDOWN_S
 from engine.payments.settings import load_payment_settings
 from engine.settings import Settings
@@ -34,12 +35,17 @@ class _Server(uvicorn.Server):
         yield
 
 
-def make_server(app: ASGIApp, *, lifespan: bool) -> uvicorn.Server:
+def make_server(
+    app: ASGIApp,
+    *,
+    lifespan: bool,
+    protocol: type[asyncio.Protocol] | Literal["httptools"] = HttpProtocol,
+) -> uvicorn.Server:
     """A server for an application: uvloop and httptools, and nothing written for each request."""
     return _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=protocol,
             ws="none",
             lifespan="on" if lifespan else "off",
             # The application writes its own line for each request; the front door sets up logs.

@@ -7,7 +7,7 @@ No connection retries by itself (rule 6): whether a call may be sent again is de
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol, cast
 from urllib.parse import parse_qsl, urlsplit
 
@@ -31,11 +31,11 @@ _STRICT: Final = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-
 class Transport(Protocol):
     """One connection, used by one batch at a time."""
 
-    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send the commands in one write and read a reply for each, in order.
+    def exchange(self, commands: Sequence[Command]) -> Coroutine[Any, Any, list[Any]]:
+        """Send the commands in one write; what is awaited reads a reply for each, in order.
 
-        An error reply is returned, not raised. Raises `OSError`, `TimeoutError` or a
-        `redis.exceptions.ConnectionError` where replies are missing.
+        They may leave before it is awaited. An error reply is returned, not raised. Raises
+        `OSError`, `TimeoutError` or a `redis.exceptions.ConnectionError` where replies are missing.
         """
 
     async def close(self) -> None:
@@ -53,26 +53,33 @@ class RedisTransport:
     time-out; replies are taken from hiredis, which redis-py feeds, as many as a read has brought.
     """
 
-    __slots__ = ("_connection", "_parser")
+    __slots__ = ("_connection", "_parser", "_writer")
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
         # Its own time-out would make a task for each write: the batch has one.
         connection.socket_timeout = None
+        writer = connection._writer
+        assert writer, "it is connected"
+        self._writer = writer
+        # What is written leaves at once, and not when the event loop's tick has ended.
+        writer.transport.set_write_buffer_limits(high=0)
         parser = connection._parser
         assert isinstance(parser, _AsyncHiredisParser), "hiredis is a dependency"
         self._parser = parser
 
-    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send all, then read all."""
+    def exchange(self, commands: Sequence[Command]) -> Coroutine[Any, Any, list[Any]]:
+        """Send all; what is awaited reads all."""
+        words: Sequence[Any] = commands
+        self._writer.write(b"".join([pack_command(tuple(command)) for command in words]))
+        return self._read(len(commands))
+
+    async def _read(self, count: int) -> list[Any]:
         # redis-py's parser makes it when it is connected; neither has types that say so.
         parser, reader = self._parser, cast("Any", self._parser._reader)
-        words: Sequence[Any] = commands
-        packed = b"".join([pack_command(tuple(command)) for command in words])
         async with asyncio.timeout(CALL_TIMEOUT_MS / 1000):
-            await self._connection.send_packed_command(packed, check_health=False)
             replies: list[Any] = []
-            for _ in commands:
+            for _ in range(count):
                 while (reply := reader.gets(False)) is NOT_ENOUGH_DATA:
                     await parser.read_from_socket()
                 if isinstance(reply, RedisConnectionError):

@@ -57,6 +57,8 @@ MAX_SALES_LOOKED_AT: Final = 256
 MAX_EVICTED_PER_CALL: Final = 256
 MAX_CALLS_PER_BATCH: Final = 256
 MAX_BATCHES_IN_FLIGHT: Final = 4
+PIECE_CALLS: Final = 16
+"""So many calls of one tick are sent before it ends."""
 MAX_CALLS_WAITING: Final = 20_000
 MAX_DRAIN_ENTRIES: Final = 4_000
 MAX_PRUNED_ENTRIES: Final = 4_000

@@ -2,8 +2,10 @@
 
 A hundred requests that arrive together cost one write and one fsync instead of a hundred. A
 bounded number of batches is in flight, each on a connection of its own; calls that come meanwhile
-form the next batch. A caller that is cancelled harms nobody: its reply is read and dropped, since
-the batch is carried by the connection's task and not by the caller's.
+form the next batch. The end of a tick with many calls is not waited for: `PIECE_CALLS` of them
+leave at once, so that Redis works at them while the tick goes on; else each would stand still while
+the other works. A caller that is cancelled harms nobody: its reply is read and dropped, since the
+batch is carried by the connection's task and not by the caller's.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,7 @@ from engine.limits import (
     MAX_BATCHES_IN_FLIGHT,
     MAX_CALLS_PER_BATCH,
     MAX_CALLS_WAITING,
+    PIECE_CALLS,
 )
 from engine.scripts import Script, load_script
 from engine.tasks import end_tasks
@@ -47,6 +50,23 @@ class _Call:
 
     def by_text(self) -> Command:
         return ("EVAL", self.script.text, 1, self.key, *self.args)
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A batch that was handed to a connection; its replies are to be waited for."""
+
+    batch: list[_Call]
+    replies: Coroutine[Any, Any, list[Any]]
+
+
+@dataclass(slots=True)
+class _Idle:
+    """A connection that waits for work; woken with a batch that is sent already, or without."""
+
+    woken: asyncio.Future[_Sent | None]
+    transport: Transport | None
+    losses: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +110,7 @@ class Pipeline:
         self._replicas = replicas
         self._on_reconnect = on_reconnect
         self._waiting: deque[_Call] = deque()
-        self._idle: deque[asyncio.Future[None]] = deque()
+        self._idle: deque[_Idle] = deque()
         self._links: list[asyncio.Task[None]] = []
         self._wake_scheduled = False
         self._losses = 0
@@ -116,7 +136,9 @@ class Pipeline:
             self._links = [loop.create_task(self._carry()) for _ in range(MAX_BATCHES_IN_FLIGHT)]
         call = _Call(script, key, args, loop.create_future())
         self._waiting.append(call)
-        if not self._wake_scheduled:
+        if len(self._waiting) >= PIECE_CALLS and self._idle:
+            self._send_at_once()
+        elif not self._wake_scheduled:
             # At the end of this tick, so that every call made in it leaves in one write.
             self._wake_scheduled = True
             loop.call_soon(self._wake)
@@ -124,11 +146,28 @@ class Pipeline:
 
     def _wake(self) -> None:
         self._wake_scheduled = False
-        while self._idle:
+        while self._idle and self._waiting:
             link = self._idle.popleft()
-            if not link.done():
-                link.set_result(None)
+            if not link.woken.done():
+                link.woken.set_result(None)
                 return
+
+    def _send_at_once(self) -> None:
+        """Send what waits on a connection that is idle and, as far as is known, alive."""
+        link = self._idle.popleft()
+        if link.woken.done():
+            return
+        if link.transport is None or link.losses < self._losses:
+            link.woken.set_result(None)
+            return
+        batch = self._take()
+        try:
+            replies = link.transport.exchange([call.by_digest() for call in batch])
+        except Exception as error:  # noqa: BLE001 - it is for those who asked, not for who came last
+            self._fail(batch, error)
+            link.woken.set_result(None)
+        else:
+            link.woken.set_result(_Sent(batch, replies))
 
     def _take(self) -> list[_Call]:
         batch: list[_Call] = []
@@ -146,15 +185,16 @@ class Pipeline:
             # Not only until it is cancelled: in Python 3.11 a wait with a time-out, as redis-py's
             # are, loses the cancellation that comes in the moment of its end.
             while not self._closed:
+                sent: _Sent | None = None
                 batch = self._take()
                 if not batch:
-                    idle = asyncio.get_running_loop().create_future()
-                    self._idle.append(idle)
-                    await idle
-                    continue
+                    sent = await self._work(transport, losses)
+                    if sent is None:
+                        continue
+                    batch = sent.batch
                 if self._waiting:
                     self._wake()
-                if losses < self._losses:
+                if sent is None and losses < self._losses:
                     # A connection was lost since this one was opened: it is likely dead as well.
                     # Found out by using it, it would cost its batch one of few attempts.
                     await _drop(transport)
@@ -169,7 +209,7 @@ class Pipeline:
                             transport = await self._connect()
                         connected_before = True
                     async with asyncio.timeout(CALL_TIMEOUT_MS / 1000):
-                        await self._exchange(transport, batch)
+                        await self._exchange(transport, batch, sent)
                 except (OSError, TimeoutError, RedisError) as error:
                     # Replies may still be on their way: this connection can serve nobody else.
                     self._losses += 1
@@ -188,8 +228,24 @@ class Pipeline:
         finally:
             await _drop(transport)
 
-    async def _exchange(self, transport: Transport, batch: list[_Call]) -> None:
-        replies = await transport.exchange([call.by_digest() for call in batch])
+    async def _work(self, transport: Transport | None, losses: int) -> _Sent | None:
+        """Wait for work."""
+        idle = _Idle(asyncio.get_running_loop().create_future(), transport, losses)
+        self._idle.append(idle)
+        try:
+            return await idle.woken
+        except asyncio.CancelledError:
+            # Woken and cancelled in one moment: nobody will read the replies.
+            if idle.woken.done() and not idle.woken.cancelled() and (sent := idle.woken.result()):
+                sent.replies.close()
+                self._fail(sent.batch, Unavailable("the engine stopped"))
+            raise
+
+    async def _exchange(self, transport: Transport, batch: list[_Call], sent: _Sent | None) -> None:
+        if sent is None:
+            replies = await transport.exchange([call.by_digest() for call in batch])
+        else:
+            replies = await sent.replies
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             # The cache was emptied (restart, SCRIPT FLUSH): nothing of these was run.

@@ -46,7 +46,9 @@ async def _serve(descriptors: list[int]) -> None:
     )
     await asyncio.gather(
         *(
-            make_server(app, lifespan=False).serve([socket.socket(fileno=descriptor)])
+            make_server(app, lifespan=False, protocol="httptools").serve(
+                [socket.socket(fileno=descriptor)]
+            )
             for app, descriptor in zip(apps, descriptors, strict=True)
         )
     )

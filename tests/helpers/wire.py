@@ -9,8 +9,13 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from engine.connections import Command, Transport
+from engine.pipeline import Pipeline
+from engine.scripts import load_script
 
 CUT = RedisConnectionError("Connection closed by server.")
+
+CANCEL = load_script("cancel")
+META = b"hf:{tag}:meta"
 
 Answer = Callable[[Command], Any]
 
@@ -77,3 +82,14 @@ class Connection:
     async def close(self) -> None:
         """Count."""
         self._wire.closed += 1
+
+
+def call(pipeline: Pipeline, name: str = "x") -> asyncio.Task[Any]:
+    """Run a script."""
+    return asyncio.create_task(pipeline.run(CANCEL, META, (1, 0, name)))
+
+
+async def settle() -> None:
+    """Let everything that can run, run."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import pytest_asyncio
 from engine import limits
 from engine.errors import Fenced
 from engine.journal import parse_entry
+from engine.limits import PIECE_CALLS
 from engine.model import fold
 from engine.outcomes import Outcome
 from engine.types import (
@@ -266,7 +268,7 @@ async def test_calls_that_are_made_together_leave_together(engine: FakeEngine) -
         *(engine.bookings.reserve("gig", f"c{at}", [SEAT], "k") for at in range(50))
     )
     assert {answer.outcome for answer in answers} == {Outcome.HELD}
-    assert len(engine.transport.exchanges) == before + 1
+    assert len(engine.transport.exchanges) <= before + math.ceil(50 / PIECE_CALLS)
 
 
 async def _pass(engine: FakeEngine, booking: Booking) -> None:

@@ -1,0 +1,165 @@
+"""HTTP/1.1 as uvicorn speaks it, with less done for each request.
+
+uvicorn looks at each header of each answer with two regular expressions and joins them one by one,
+sets a timer after each answer and stops it before the next request: with nine headers that costs
+more than all else that it does. Parsing, flow control, pipelining and shutdown stay uvicorn's; here
+an answer may be one message (an ASGI extension, `ANSWER`), and a connection has one timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from typing import Final
+
+import httptools
+from starlette.types import Message
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+ANSWER: Final = "holdfast.answer"
+"""An answer in one piece: `status`, `head` (its header lines, each with its end), `body`.
+
+Who sends one vouches for the head: nothing in it comes from a request that was not checked.
+"""
+
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+_EXTENSIONS: Final[dict[str, dict[object, object]]] = {ANSWER: {}}
+_METHODS: Final = {
+    name.encode(): name for name in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS")
+}
+
+
+class _Cycle(RequestResponseCycle):
+    """One request and its answer."""
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]
+        """Take a message of ASGI's, or an `ANSWER`."""
+        if message["type"] != ANSWER:
+            await super().send(message)  # type: ignore[arg-type]
+            return
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        assert not self.response_started, "an answer is whole"
+        lines = [STATUS_LINE[message["status"]]]
+        for name, value in self.default_headers:
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(message["head"])
+        lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        if self.scope["method"] != "HEAD":
+            lines.append(message["body"])
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        self.transport.write(b"".join(lines))
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection. It may be idle for `timeout_keep_alive`, before its first request as well."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _idle_since_s = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Called by the transport."""
+        super().connection_made(transport)
+        self._idle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the transport."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """The one timer looks for itself whether a connection is idle."""
+
+    def on_message_begin(self) -> None:
+        """Called by the parser."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self.scope = {
+            "type": "http",
+            "asgi": _ASGI,  # type: ignore[typeddict-item]
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,  # type: ignore[typeddict-item]
+            "root_path": "",
+            "headers": self.headers,
+            "state": self.app_state,
+            "extensions": _EXTENSIONS,
+        }
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        parser, scope = self.parser, self.scope
+        method = parser.get_method()
+        scope["method"] = _METHODS.get(method) or method.decode("ascii")
+        version = parser.get_http_version()
+        if version != "1.1":
+            scope["http_version"] = version
+        url = httptools.parse_url(self.url)
+        raw_path = url.path
+        path = raw_path.decode("ascii")
+        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = url.query or b""
+        before: RequestResponseCycle | None = self.cycle
+        self.cycle = _Cycle(
+            scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            False,
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            version != "1.0" and parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def on_response_complete(self) -> None:
+        """Called at the end of an answer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        else:
+            self._idle()
+
+    def _idle(self) -> None:
+        self._idle_since_s = self.loop.time()
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.timeout_keep_alive, self._look)
+
+    def _look(self) -> None:
+        """Close the connection if it has been idle for long enough, else look again then."""
+        self._timer = None
+        cycle: RequestResponseCycle | None = self.cycle
+        if self.transport.is_closing() or (cycle and not cycle.response_complete):
+            # Gone, or busy: the end of the answer sets the timer again.
+            return
+        left_s = self._idle_since_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._timer = self.loop.call_later(left_s, self._look)
+        else:
+            self.transport.close()
