@@ -66,12 +66,12 @@ class Seen:
 
 
 async def _redis(parts: Parts) -> Sequence[Seen] | None:
-    """Every partition; None where Redis is away."""
+    """Every partition whose server answers; None where Redis is away."""
     try:
         engine = parts.engine
         floors = [engine.partitions.floor(number) for number in range(len(engine.partitions))]
         async with asyncio.timeout(READINESS_TIMEOUT_MS / 1000):
-            statuses = await engine.journal.statuses()
+            statuses = await engine.journal.statuses(lenient=True)
     except (HoldfastError, TimeoutError):
         return None
     return [Seen(status, floors[status.partition]) for status in statuses]
@@ -117,11 +117,12 @@ def judge(
         "full_partitions": [one.status.partition for one in seen if marks.passed_by(one.status)],
     }
     # Shedding is degraded, wherever it is: whoever holds something still has to pay or cancel here.
-    taking = redis is not None and identity_known and len(fenced) < partitions
-    well = taking and not fenced and not shedding and postgres
+    away = partitions - len(seen)
+    taking = redis is not None and identity_known and len(fenced) + away < partitions
+    well = taking and not away and not fenced and not shedding and postgres
     return {
         "status": "ready" if well else "degraded" if taking else "not_ready",
-        "redis": _part(redis is not None, "does not answer"),
+        "redis": _part(not away, _away(away, partitions)),
         "postgres": _part(postgres, "does not answer"),
         "identity": _part(identity_known, "its keys have not been read"),
         "partitions": partitions,
@@ -129,6 +130,12 @@ def judge(
         "shedding": shedding,
         "backlog": None if redis is None else backlog,
     }
+
+
+def _away(away: int, partitions: int) -> str:
+    """What is said of a Redis that does not answer for some partitions, or for any."""
+    of_some = f" for {away} of {partitions} partitions" if away < partitions else ""
+    return f"does not answer{of_some}"
 
 
 def _part(well: bool, otherwise: str) -> PartRead:

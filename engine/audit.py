@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -16,11 +15,10 @@ from engine.archive import read_payment
 from engine.calls import Caller
 from engine.errors import Unavailable
 from engine.journal_status import written_ms
-from engine.keys import FAMILY, Keys
+from engine.keys import Keys
+from engine.nodes import Nodes
 from engine.outcomes import Outcome
 from engine.types import Booking
-
-SCAN_KEYS: Final = 4_000
 
 Fields = dict[str, str]
 
@@ -104,10 +102,10 @@ class BookingReading:
 class Audit:
     """The audit reads of an engine. All raise `Unavailable`; those by partition, `Fenced` too."""
 
-    def __init__(self, caller: Caller, keys: Keys, redis: Redis) -> None:
+    def __init__(self, caller: Caller, keys: Keys, nodes: Nodes) -> None:
         self._caller = caller
         self._keys = keys
-        self._redis = redis
+        self._nodes = nodes
 
     async def sale_ids(self, partition: int, after: str, limit: int) -> list[str]:
         """Ids of a partition's sales after `after`, in order, at most `limit`."""
@@ -158,47 +156,43 @@ class Audit:
 
     async def bookings(self) -> AsyncIterator[list[BookingReading]]:
         """All bookings of all partitions that are in Redis, page by page; one may come twice."""
-        prefixes = [self._keys.key("booking", p, "") for p in range(self._keys.partitions)]
-        partition_of = {prefix: partition for partition, prefix in enumerate(prefixes)}
-        pattern = f"hf:{{{self._keys.partitions:x}.*}}:{FAMILY['booking'].name}:*"
-        position = 0
-        try:
-            while True:
-                position, names = await self._redis.scan(position, match=pattern, count=SCAN_KEYS)
-                places = []
-                for name in names:
-                    prefix, colon, booking_id = name.decode().rpartition(":")
-                    if (partition := partition_of.get(prefix + colon)) is not None:
-                        places.append((partition, booking_id))
-                pipe = self._redis.pipeline(transaction=False)
-                for partition, booking_id in places:
-                    pipe.hgetall(self._keys.key("booking", partition, booking_id))
+        async for page in self._nodes.scan(self._keys, range(self._keys.partitions), "booking"):
+            places = [(p, name.removeprefix("booking:")) for p, name in page.names]
+            pipe = page.redis.pipeline(transaction=False)
+            for partition, booking_id in places:
+                pipe.hgetall(self._keys.key("booking", partition, booking_id))
+            try:
                 hashes = await pipe.execute() if places else []
-                # A hash that is empty by now was evicted since the scan met its key.
-                yield [
-                    _booking(*place, fields)
-                    for place, fields in zip(places, hashes, strict=True)
-                    if fields
-                ]
-                if position == 0:
-                    return
-        except (OSError, RedisError) as error:
-            raise Unavailable(f"Redis: {error}") from error
+            except (OSError, RedisError) as error:
+                raise Unavailable(f"Redis: {error}") from error
+            # A hash that is empty by now was evicted since the scan met its key.
+            yield [
+                _booking(*place, fields)
+                for place, fields in zip(places, hashes, strict=True)
+                if fields
+            ]
 
     async def written_ms(self, sequences: Mapping[int, int]) -> dict[int, int]:
         """When entries were written, by partition; those not there or not readable left out."""
-        pipe = self._redis.pipeline(transaction=False)
-        for partition, sequence in sequences.items():
-            pipe.xrange(self._keys.key("journal", partition), f"{sequence}-0", "+", count=1)
-        try:
-            found = await pipe.execute() if sequences else []
-        except (OSError, RedisError) as error:
-            raise Unavailable(f"Redis: {error}") from error
-        times = {
-            partition: written_ms(entries[0][1]) if entries else None
-            for partition, entries in zip(sequences, found, strict=True)
+
+        async def read(redis: Redis, group: list[int]) -> dict[int, int | None]:
+            pipe = redis.pipeline(transaction=False)
+            for partition in group:
+                first = f"{sequences[partition]}-0"
+                pipe.xrange(self._keys.key("journal", partition), first, "+", count=1)
+            found = await pipe.execute()
+            return {
+                partition: written_ms(entries[0][1]) if entries else None
+                for partition, entries in zip(group, found, strict=True)
+            }
+
+        times = await self._nodes.ask_each(sequences, read)
+        return {
+            partition: at_ms
+            for group in times
+            for partition, at_ms in group.items()
+            if at_ms is not None
         }
-        return {partition: at_ms for partition, at_ms in times.items() if at_ms is not None}
 
 
 def _fields(flat: Sequence[bytes]) -> Fields:

@@ -17,10 +17,11 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 from engine.errors import Fenced, Overloaded, ScriptError, Unavailable
 from engine.keys import Keys
 from engine.limits import CALL_TIMEOUT_MS, MAX_CALL_ATTEMPTS
+from engine.nodes import Nodes
 from engine.outcomes import Outcome
 from engine.partitions import Partitions
-from engine.pipeline import Argument, Pipeline
-from engine.scripts import Script, load_script
+from engine.pipeline import Argument
+from engine.scripts import Script
 
 NOT_EXECUTED: Final = (
     "LOADING",
@@ -87,12 +88,14 @@ class Caller:
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        nodes: Nodes,
         keys: Keys,
         partitions: Partitions,
         refresh: Callable[[], Awaitable[None]],
     ) -> None:
-        self._pipeline = pipeline
+        self._look_again = nodes.look_again
+        self._load = nodes.load
+        self._pipelines = nodes.pipelines
         self._keys = keys
         self.partitions = partitions
         self._refresh = refresh
@@ -105,7 +108,7 @@ class Caller:
             Overloaded: nothing was tried.
             Fenced: the partition waits for its operator; nothing was tried.
         """
-        script = load_script(name)
+        script = self._load(name)
         attempt = 0
         refreshed = False
         give_up = time.monotonic() + CALL_TIMEOUT_MS / 1000
@@ -113,16 +116,20 @@ class Caller:
             attempt += 1
             try:
                 carried = _Carried(self.partitions, partition, args)
-                raw = await self._pipeline.run(script, self._keys.meta(partition), carried)
+                raw = await self._pipelines[partition].run(
+                    script, self._keys.meta(partition), carried
+                )
                 reply = self._read(script, partition, carried.generation, raw, attempt)
             except (Unavailable, ResponseError) as error:
                 unknown = _judge(error, partition)
+                elsewhere = await self._look_again(partition, error)
                 late = time.monotonic() >= give_up
                 if late or attempt >= MAX_CALL_ATTEMPTS:
                     if unknown is error:
                         raise
                     raise unknown from error
-                await _pause(attempt)
+                if not elsewhere:
+                    await _pause(attempt)
                 continue
             except Fenced as fenced:
                 if fenced.reason == "sequence":
@@ -149,19 +156,21 @@ class Caller:
 
         Raises: as `run`; `Fenced` where the rebuild was overtaken by another one.
         """
-        script = load_script(name)
+        script = self._load(name)
         attempt = 0
         while True:
             attempt += 1
             try:
-                raw = await self._pipeline.run(
+                raw = await self._pipelines[partition].run(
                     script, self._keys.meta(partition), (generation, token, *args)
                 )
             except (Unavailable, ResponseError) as error:
                 unknown = _judge(error, partition)
+                elsewhere = await self._look_again(partition, error)
                 if attempt >= MAX_CALL_ATTEMPTS:
                     raise unknown from error
-                await _pause(attempt)
+                if not elsewhere:
+                    await _pause(attempt)
             else:
                 outcome = _outcome(script, raw)
                 if outcome is Outcome.FENCED:
@@ -183,9 +192,9 @@ class Caller:
         Another process that has seen less would go on selling on the older copy.
         """
         generation, seen = self.partitions.arguments(partition)
-        script = load_script("fence")
+        script = self._load("fence")
         try:
-            await self._pipeline.run(
+            await self._pipelines[partition].run(
                 script, self._keys.meta(partition), (generation, seen, "sequence_lost")
             )
         except (Unavailable, Overloaded, ResponseError):

@@ -145,7 +145,7 @@ def connector(url: str) -> Connect:
     return connect
 
 
-async def client(url: str) -> Redis:
+def client(url: str) -> Redis:
     """A redis-py client of the primary, for tools and reads outside the hot path."""
     timeouts: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_TIMEOUT_MS / 1000,

@@ -7,8 +7,9 @@ async with await Engine.open(EngineOptions(redis_url=…, data_keys=(…,))) as 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -17,13 +18,14 @@ from engine.archive import Archive
 from engine.audit import Audit
 from engine.bookings import Bookings
 from engine.calls import Caller
-from engine.connections import check_durability, client, connector
+from engine.connections import client, connector
 from engine.crypto import Vault
 from engine.errors import Unavailable
 from engine.expiring import Expiring
 from engine.journal import Journal
 from engine.keys import Keys
 from engine.limits import FLOORS_FRESH_MS
+from engine.nodes import Node, Nodes
 from engine.partitions import FloorSource, Partitions
 from engine.payments.books import PaymentBooks, PaymentOptions
 from engine.pipeline import Pipeline, Replicas
@@ -40,7 +42,6 @@ class Engine:
     def __init__(
         self,
         options: EngineOptions,
-        redis: Redis,
         archive: Archive | None,
         floors: FloorSource | None,
         payments: PaymentOptions,
@@ -49,19 +50,12 @@ class Engine:
         self.partitions = Partitions(options.partitions)
         self.vault = Vault(options.data_keys)
         self._options = options
-        self._redis = redis
         self._floors = floors
         self._floors_known = False
         self._refreshing: asyncio.Task[None] | None = None
         self._refreshed_at = float("-inf")
-        replicas = None
-        if options.durability is Durability.REPLICA:
-            replicas = Replicas(options.min_replicas, self.keys.meta(0))
-        self._connect = connector(options.redis_url)
-        self._pipeline = Pipeline(
-            self._connect, replicas=replicas, on_reconnect=self.refresh_floors
-        )
-        caller = Caller(self._pipeline, self.keys, self.partitions, self.refresh_floors)
+        self._nodes = nodes_of(options, self.keys, self.refresh_floors)
+        caller = Caller(self._nodes, self.keys, self.partitions, self.refresh_floors)
         self.sales = Sales(caller, self.keys, archive)
         self.bookings = Bookings(
             caller,
@@ -74,9 +68,9 @@ class Engine:
         self.expiring = Expiring(caller)
         self.payments = PaymentBooks(caller, self.keys, self.bookings, payments)
         self.rate_limit = RateLimiter(caller, options.rate_limit)
-        self.journal = Journal(caller, self.keys, self.partitions, redis)
-        self.audit = Audit(caller, self.keys, redis)
-        self.restore = Restore(caller, self.keys, redis)
+        self.journal = Journal(caller, self.keys, self.partitions, self._nodes)
+        self.audit = Audit(caller, self.keys, self._nodes)
+        self.restore = Restore(caller, self.keys, self._nodes)
 
     @classmethod
     async def open(
@@ -99,15 +93,10 @@ class Engine:
             WeakDurability: the server keeps less than `options.durability` promises.
             Unavailable: Redis does not answer.
         """
-        engine = cls(
-            options, await client(options.redis_url), archive, floors, payments or PaymentOptions()
-        )
+        engine = cls(options, archive, floors, payments or PaymentOptions())
         try:
-            transport = await engine._connect()
-            try:
-                await check_durability(transport, options.durability)
-            finally:
-                await transport.close()
+            await engine._nodes.find()
+            await engine._nodes.check(options.durability)
             engine.bookings.marks = marks_of(options, await engine.memory())
             await engine.refresh_floors()
             await engine._believe_redis()
@@ -150,19 +139,24 @@ class Engine:
             if partition < len(self.partitions):
                 self.partitions.observe(partition, floor.generation, floor.sequence)
 
-    async def _run_id(self) -> str:
-        """The run id of the server that answers."""
-        found: str = (await self._redis.info("server"))["run_id"]
-        return found
+    async def _run_ids(self) -> dict[int, str]:
+        """The run id of the server that answers, by partition."""
+
+        async def read(redis: Redis, group: list[int]) -> dict[int, str]:
+            return dict.fromkeys(group, (await redis.info("server"))["run_id"])
+
+        everywhere = range(len(self.partitions))
+        found = await self._nodes.ask_each(everywhere, read, lenient=True)
+        return {partition: run_id for group in found for partition, run_id in group.items()}
 
     async def _believe_redis(self) -> None:
         """Take from Redis where the partitions stand of which nobody else told anything."""
-        run_id = None
+        run_ids = None
         if self._floors is not None and not self._floors_known:
-            run_id = await self._run_id()
-        for status in await self.journal.statuses():
+            run_ids = await self._run_ids()
+        for status in await self.journal.statuses(lenient=True):
             unknown = self.partitions.floor(status.partition).generation == 0
-            believed = run_id is None or status.server == run_id
+            believed = run_ids is None or status.server == run_ids.get(status.partition, "")
             if unknown and believed and status.generation is not None:
                 self.partitions.observe(status.partition, status.generation, status.sequence)
 
@@ -172,23 +166,23 @@ class Engine:
         return self.bookings.marks
 
     async def memory(self) -> Memory:
-        """What Redis uses and may use. Raises `Unavailable`."""
-        return await read_memory(self._redis)
+        """What Redis uses and may use; of several nodes, the fullest. Raises `Unavailable`."""
+        everywhere = range(len(self.partitions))
+        found = await self._nodes.ask_each(
+            everywhere, lambda redis, _: read_memory(redis), lenient=True
+        )
+        return max(found, key=lambda memory: memory.used_share)
 
     async def ping(self) -> None:
         """Raises `Unavailable` where Redis does not answer."""
-        try:
-            pong: Any = await self._redis.ping()
-        except (OSError, RedisError) as error:
-            raise Unavailable(f"Redis: {error}") from error
-        assert pong
+        everywhere = range(len(self.partitions))
+        assert all(await self._nodes.ask_each(everywhere, lambda redis, _: redis.ping()))
 
     async def close(self) -> None:
         """Drop the connections."""
-        await self._pipeline.close()
+        await self._nodes.close()
         if self._refreshing is not None:
             await asyncio.gather(self._refreshing, return_exceptions=True)
-        await self._redis.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -200,3 +194,16 @@ class Engine:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+def nodes_of(
+    options: EngineOptions, keys: Keys, on_reconnect: Callable[[], Awaitable[None]]
+) -> Nodes:
+    """What the options' URL names, not connected yet."""
+    replicas = None
+    if options.durability is Durability.REPLICA:
+        replicas = Replicas(options.min_replicas)
+    connect = connector(options.redis_url)
+    pipeline = Pipeline(connect, replicas=replicas, on_reconnect=on_reconnect)
+    node = Node(connect, pipeline, client(options.redis_url))
+    return Nodes([node] * keys.partitions)

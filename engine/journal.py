@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from engine.calls import Caller
-from engine.errors import Fenced, HoldfastError, Unavailable
+from engine.errors import Fenced, HoldfastError
 from engine.journal_status import JournalStatus, read_statuses
 from engine.keys import HASH_FUNCTION, Keys
 from engine.limits import MAX_DRAIN_BYTES
+from engine.nodes import Nodes
 from engine.outcomes import Outcome
 from engine.partitions import Partitions
 from engine.types import Booking, Levels
@@ -135,11 +134,11 @@ def parse_entry(sequence: int, text: bytes) -> Entry:
 class Journal:
     """The journal operations of an engine."""
 
-    def __init__(self, caller: Caller, keys: Keys, partitions: Partitions, redis: Redis) -> None:
+    def __init__(self, caller: Caller, keys: Keys, partitions: Partitions, nodes: Nodes) -> None:
         self._caller = caller
         self._keys = keys
         self._partitions = partitions
-        self._redis = redis
+        self._nodes = nodes
 
     async def initialise(self, partition: int) -> Outcome:
         """First start of a partition: `created`, or `unchanged` where it was before.
@@ -199,19 +198,19 @@ class Journal:
         if not names:
             return {}
         keys = [self._keys.key("contact", partition, name) for name in names]
-        try:
-            values = await self._redis.mget(keys)
-        except (OSError, RedisError) as error:
-            raise Unavailable(f"Redis: {error}") from error
+        values = await self._nodes.ask(partition, lambda redis: redis.mget(keys))
         return {name: value for name, value in zip(names, values, strict=True) if value}
 
-    async def statuses(self, partitions: Sequence[int] | None = None) -> list[JournalStatus]:
-        """The status of some or all partitions, in one round trip or two."""
-        chosen = list(range(self._keys.partitions) if partitions is None else partitions)
-        try:
-            return await read_statuses(self._redis, self._keys, chosen)
-        except (OSError, RedisError) as error:
-            raise Unavailable(f"Redis: {error}") from error
+    async def statuses(
+        self, partitions: Sequence[int] | None = None, *, lenient: bool = False
+    ) -> list[JournalStatus]:
+        """The status of some or all partitions, in order.
+
+        Args:
+            lenient: leave out the partitions of nodes that do not answer, as long as one does.
+        """
+        chosen = range(self._keys.partitions) if partitions is None else partitions
+        return await read_statuses(self._nodes, self._keys, chosen, lenient=lenient)
 
     async def status(self, partition: int) -> JournalStatus:
         """The status of one partition."""

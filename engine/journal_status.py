@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import orjson
 from redis.asyncio import Redis
 
 from engine.keys import Keys
+from engine.nodes import Nodes
 
 _FIELDS: Final = (
     "generation",
@@ -76,8 +78,24 @@ class JournalStatus:
         return 0 if self.oldest_ms is None else max(0, self.now_ms - self.oldest_ms)
 
 
-async def read_statuses(redis: Redis, keys: Keys, chosen: Sequence[int]) -> list[JournalStatus]:
-    """Read partitions in two round trips. Raises what redis-py raises."""
+async def read_statuses(
+    nodes: Nodes, keys: Keys, chosen: Iterable[int], *, lenient: bool = False
+) -> list[JournalStatus]:
+    """Read partitions, in two round trips to each node.
+
+    Args:
+        lenient: leave out the partitions of nodes that do not answer, as long as one does.
+
+    Raises:
+        Unavailable: a node does not answer.
+    """
+    found = await nodes.ask_each(
+        chosen, lambda redis, group: _read(redis, keys, group), lenient=lenient
+    )
+    return sorted(chain.from_iterable(found), key=lambda status: status.partition)
+
+
+async def _read(redis: Redis, keys: Keys, chosen: Sequence[int]) -> list[JournalStatus]:
     pipe = redis.pipeline(transaction=False)
     for partition in chosen:
         journal = keys.key("journal", partition)

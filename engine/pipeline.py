@@ -71,13 +71,9 @@ class _Idle:
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """Durability `replica`: how many must have a batch before it is answered, and how to ask.
-
-    `meta` is the key that `lua/beat.lua` derives its own from.
-    """
+    """Durability `replica`: how many must have a batch before it is answered."""
 
     count: int
-    meta: bytes
     timeout_ms: int = CALL_TIMEOUT_MS // 2
 
 
@@ -252,8 +248,12 @@ class Pipeline:
             again = await transport.exchange([batch[i].by_text() for i in unknown])
             for i, reply in zip(unknown, again, strict=True):
                 replies[i] = reply
-        if self._replicas and any(_must_be_replicated(call.script) for call in batch):
-            await self._wait_for_replicas(transport, self._replicas)
+        if self._replicas:
+            for call, reply in zip(batch, replies, strict=True):
+                # An error is no acknowledgement, and in a cluster its partition may be elsewhere.
+                if _must_be_replicated(call.script) and not isinstance(reply, Exception):
+                    await self._wait_for_replicas(transport, self._replicas, call.key)
+                    break
         for call, reply in zip(batch, replies, strict=True):
             if call.future.done():
                 continue
@@ -262,8 +262,12 @@ class Pipeline:
             else:
                 call.future.set_result(reply)
 
-    async def _wait_for_replicas(self, transport: Transport, replicas: Replicas) -> None:
+    async def _wait_for_replicas(
+        self, transport: Transport, replicas: Replicas, meta: bytes
+    ) -> None:
         """Hold a batch back until enough replicas have it.
+
+        `meta` is that of a partition in it; `lua/beat.lua` derives its own key from it.
 
         WAIT counts what this very connection wrote, and a replay writes nothing: without the beat
         it would be told at once that all is well, about writes of another connection.
@@ -271,7 +275,7 @@ class Pipeline:
         beat = load_script("beat")
         beaten, acknowledged = await transport.exchange(
             [
-                ("EVAL", beat.text, 1, replicas.meta),
+                ("EVAL", beat.text, 1, meta),
                 ("WAIT", replicas.count, replicas.timeout_ms),
             ]
         )

@@ -53,6 +53,11 @@ class Memory:
     used_bytes: int
     max_bytes: int
 
+    @property
+    def used_share(self) -> float:
+        """What is used, by what may be; 0 without a bound."""
+        return self.used_bytes / self.max_bytes if self.max_bytes else 0.0
+
 
 async def read_memory(redis: Redis) -> Memory:
     """Ask a server for its memory. Raises `Unavailable`."""

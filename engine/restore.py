@@ -7,23 +7,21 @@ is read past the fence, since nobody else writes to a partition that is closed.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from engine.calls import Caller
-from engine.errors import Unavailable
 from engine.journal import RawEntry
 from engine.journal_status import read_statuses
 from engine.keys import Keys
+from engine.nodes import Nodes
 from engine.restoring import Restoring
 from engine.types import Levels
 
-SCAN_KEYS: Final = 5_000
+SCAN_CUSTOMERS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +37,10 @@ class SaleTotals:
 class Restore:
     """Begins rebuilds, and reads what Redis has of partitions that nobody else writes to."""
 
-    def __init__(self, caller: Caller, keys: Keys, redis: Redis) -> None:
+    def __init__(self, caller: Caller, keys: Keys, nodes: Nodes) -> None:
         self._caller = caller
         self._keys = keys
-        self._redis = redis
+        self._nodes = nodes
 
     async def begin(self, partition: int, generation: int | None) -> Restoring:
         """Close a partition for a rebuild, whatever its state.
@@ -67,61 +65,50 @@ class Restore:
         """
         token = secrets.token_hex(16)
         reply = await self._caller.run("freeze_sale", partition, sale_id, token)
-        status = (await read_statuses(self._redis, self._keys, [partition]))[0]
+        status = (await read_statuses(self._nodes, self._keys, [partition]))[0]
         generation = status.generation or 0
         return Restoring(self._caller, self._keys, partition, generation, token), reply.sequence
 
     async def entries(self, partition: int, from_sequence: int, limit: int) -> list[RawEntry]:
         """Entries of a journal from a sequence (inclusive), at most `limit`, past the fence."""
-        with _redis_errors():
-            found = await self._redis.xrange(
+        found = await self._nodes.ask(
+            partition,
+            lambda redis: redis.xrange(
                 self._keys.key("journal", partition), f"{from_sequence}-0", "+", count=limit
-            )
+            ),
+        )
         return [
             RawEntry(int(entry_id.partition(b"-")[0]), fields.get(b"entry", b""))
             for entry_id, fields in found
         ]
 
-    async def now_ms(self) -> int:
-        """The server's time."""
-        with _redis_errors():
-            seconds, microseconds = await self._redis.time()
+    async def now_ms(self, partition: int) -> int:
+        """The time of the server that has the partition."""
+        seconds, microseconds = await self._nodes.ask(partition, lambda redis: redis.time())
         return int(seconds) * 1000 + int(microseconds) // 1000
 
-    async def names(self, partitions: Iterable[int]) -> AsyncIterator[dict[int, list[str]]]:
+    async def names(self, partitions: Collection[int]) -> AsyncIterator[dict[int, list[str]]]:
         """All keys of some partitions but their metas, page by page, without their prefixes."""
-        prefixes = {self._keys.key("meta", p).removesuffix("meta"): p for p in partitions}
-        with _redis_errors():
-            position = 0
-            while True:
-                position, found = await self._redis.scan(
-                    position, match=f"hf:{{{self._keys.partitions:x}.*", count=SCAN_KEYS
-                )
-                page: dict[int, list[str]] = {}
-                for raw in found:
-                    # A key's last part may hold any byte.
-                    name = raw.decode(errors="surrogateescape")
-                    tag, brace, rest = name.partition("}:")
-                    partition = prefixes.get(tag + brace)
-                    if partition is not None and rest != "meta":
-                        page.setdefault(partition, []).append(rest)
-                yield page
-                if position == 0:
-                    return
+        async for page in self._nodes.scan(self._keys, partitions):
+            names: dict[int, list[str]] = {}
+            for partition, name in page.names:
+                if name != "meta":
+                    names.setdefault(partition, []).append(name)
+            yield names
 
     async def sale(self, partition: int, sale_id: str) -> SaleTotals:
         """What lies there of a sale."""
         key = self._keys.key
-        with _redis_errors():
+
+        async def read(redis: Redis) -> tuple[dict[bytes, bytes], int, list[int]]:
             # redis-py's stubs give some commands the types of its synchronous twin as well.
-            found: Any = self._redis.hgetall(key("stock", partition, sale_id))
+            found: Any = redis.hgetall(key("stock", partition, sale_id))
             stock: dict[bytes, bytes] = await found
-            holds = await self._redis.zcard(key("deadlines", partition, sale_id))
-            customers = units = 0
-            async for _, count in self._redis.hscan_iter(
-                key("customers", partition, sale_id), count=SCAN_KEYS
-            ):
-                customers, units = customers + 1, units + int(count)
+            holds = await redis.zcard(key("deadlines", partition, sale_id))
+            customers = redis.hscan_iter(key("customers", partition, sale_id), count=SCAN_CUSTOMERS)
+            return stock, holds, [int(units) async for _, units in customers]
+
+        stock, holds, units = await self._nodes.ask(partition, read)
         levels: dict[str, dict[str, int]] = {}
         for field, value in stock.items():
             item_id, _, side = field.decode().rpartition(":")
@@ -131,27 +118,19 @@ class Restore:
                 item_id: Levels(item_id, at["available"], at["held"], at["sold"])
                 for item_id, at in levels.items()
             },
-            customers=customers,
-            units=units,
+            customers=len(units),
+            units=sum(units),
             holds=holds,
         )
 
     async def sales(self, partition: int) -> int:
         """How many sales a partition lists."""
-        with _redis_errors():
-            count: int = await self._redis.zcard(self._keys.key("sales", partition))
+        key = self._keys.key("sales", partition)
+        count: int = await self._nodes.ask(partition, lambda redis: redis.zcard(key))
         return count
 
     async def payments(self, partition: int) -> frozenset[str]:
         """The bookings of a partition whose payments a worker shall look at."""
-        with _redis_errors():
-            found = await self._redis.zrange(self._keys.key("payments", partition), 0, -1)
+        key = self._keys.key("payments", partition)
+        found = await self._nodes.ask(partition, lambda redis: redis.zrange(key, 0, -1))
         return frozenset(name.decode() for name in found)
-
-
-@contextmanager
-def _redis_errors() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RedisError) as error:
-        raise Unavailable(f"Redis: {error}") from error

@@ -64,7 +64,7 @@ class SaleRebuilder:
         rebuilt.generation, rebuilt.sequence = position.generation, position.sequence
         async with self._books.state(self._partition, self._sale_id) as state:
             expected = await state.expected()
-            now_ms = await self._engine.restore.now_ms()
+            now_ms = await self._engine.restore.now_ms(self._partition)
             rebuilt.tombstones = len([one async for one in state.tombstones(now_ms)])
             rebuilt.records = len([name async for name, _ in state.records(now_ms)])
             rebuilt.customers = len([one async for one in state.customers()])

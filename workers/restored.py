@@ -65,7 +65,7 @@ async def write_state(
         grace_ms: how much longer a hold lives while its payment is open.
         restored: is called for each hold.
     """
-    now_ms = await engine.restore.now_ms()
+    now_ms = await engine.restore.now_ms(rebuilt.partition)
     for sale in await state.sales():
         await restoring.put_sale(sale)
     async with restoring.writer("restore_customers") as writer:

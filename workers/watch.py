@@ -44,10 +44,10 @@ class Watch:
 
     async def run_once(self) -> int:
         """Look once, and shed where something runs short; answers 0, so that the loop pauses."""
-        statuses = await self._engine.journal.statuses()
+        statuses = await self._engine.journal.statuses(lenient=True)
         metrics.observe(statuses, self._engine.marks)
         memory = await self._engine.memory()
-        metrics.REDIS_MEMORY.set(memory.used_bytes / memory.max_bytes if memory.max_bytes else 0)
+        metrics.REDIS_MEMORY.set(memory.used_share)
         reason = self._judge(statuses, memory, await self._free_bytes())
         if reason != self._reason:
             self._reason = reason

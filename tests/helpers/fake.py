@@ -19,6 +19,7 @@ from engine.connections import Command, Transport
 from engine.crypto import Vault
 from engine.journal import Journal
 from engine.keys import Keys
+from engine.nodes import Node, Nodes
 from engine.partitions import Partitions
 from engine.pipeline import Pipeline
 from engine.pressure import Marks
@@ -77,6 +78,15 @@ class FakeTransport:
         """Nothing to close."""
 
 
+def node_over(pipeline: Pipeline, redis: Any = None) -> Node:
+    """A node whose scripts go to a pipeline; `redis` is for reads beside them."""
+
+    async def connect() -> Transport:
+        raise ConnectionError("the pipeline has its own")
+
+    return Node(connect, pipeline, redis)
+
+
 class FakeEngine:
     """The rooms of `engine.engine.Engine`, over fakeredis."""
 
@@ -87,11 +97,12 @@ class FakeEngine:
         self.transport = FakeTransport(client)
         self.pipeline = Pipeline(self.transport.connect)
         self.vault = Vault((DATA_KEY,))
-        caller = Caller(self.pipeline, self.keys, self.partitions, self._nobody_to_ask)
+        nodes = Nodes([node_over(self.pipeline, client)] * partitions)
+        caller = Caller(nodes, self.keys, self.partitions, self._nobody_to_ask)
         self.sales = Sales(caller, self.keys)
         self.bookings = Bookings(caller, self.keys, self.vault, rate_limit, Marks(), None)
         self.rate_limit = RateLimiter(caller, rate_limit)
-        self.journal = Journal(caller, self.keys, self.partitions, client)
+        self.journal = Journal(caller, self.keys, self.partitions, nodes)
 
     async def _nobody_to_ask(self) -> None:
         """There is no PostgreSQL."""

@@ -26,6 +26,7 @@ from engine.journal import Journal
 from engine.journal_status import JournalStatus
 from engine.keys import Keys
 from engine.limits import CALL_TIMEOUT_MS
+from engine.nodes import Nodes
 from engine.partitions import Partitions
 from engine.payments.books import PaymentBooks, PaymentOptions
 from engine.payments.cashier import Cashier
@@ -39,7 +40,7 @@ from persistence.drain import Drain
 from persistence.pool import Pool
 from persistence.reads import Reads
 from persistence.reconciling import Reconciling
-from tests.helpers.fake import DATA_KEY
+from tests.helpers.fake import DATA_KEY, node_over
 from tests.simulation.clock import host_offset_ms
 from tests.simulation.gateway import Gateway
 from tests.simulation.gateway_client import GatewayClient
@@ -177,7 +178,9 @@ class JournalOf(Journal):
         self._host = host
         self._network = network
 
-    async def statuses(self, partitions: Sequence[int] | None = None) -> list[JournalStatus]:
+    async def statuses(
+        self, partitions: Sequence[int] | None = None, *, lenient: bool = False
+    ) -> list[JournalStatus]:
         await self._host.gate()
         chosen = range(self._keys.partitions) if partitions is None else partitions
         statuses = await self._network.statuses(chosen)
@@ -199,15 +202,16 @@ class EngineOf(Engine):
         self.link = Link(host, network, self.keys)
         self.link.on_reconnect = self.refresh_floors
         self.link.floor = self.partitions.floor
-        caller = Caller(cast(Pipeline, self.link), self.keys, self.partitions, self.refresh_floors)
+        nodes = Nodes([node_over(cast(Pipeline, self.link))] * partitions)
+        caller = Caller(nodes, self.keys, self.partitions, self.refresh_floors)
         self.sales = Sales(caller, self.keys)
         self.bookings = Bookings(caller, self.keys, self.vault, None, Marks(), None)
         self.payments = PaymentBooks(caller, self.keys, self.bookings, PaymentOptions())
         self.expiring = Expiring(caller)
         self.journal = JournalOf(caller, self.keys, self.partitions, host, network)
 
-    async def _run_id(self) -> str:
-        return RUN_ID
+    async def _run_ids(self) -> dict[int, str]:
+        return dict.fromkeys(range(len(self.partitions)), RUN_ID)
 
     async def learn(self) -> None:
         """What `Engine.open` does with its connections."""

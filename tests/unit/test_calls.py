@@ -12,11 +12,13 @@ from engine.calls import JOURNAL_AHEAD, NOT_EXECUTED, Caller
 from engine.errors import Fenced, Overloaded, ScriptError, Unavailable
 from engine.keys import Keys
 from engine.limits import MAX_CALL_ATTEMPTS
+from engine.nodes import Nodes
 from engine.outcomes import Outcome
 from engine.partitions import Partitions
 from engine.pipeline import Pipeline
 from engine.scripts import Script
 from engine.types import Floor
+from tests.helpers.fake import node_over
 
 CANCELLED = [b"cancelled", 7, b"{}"]
 
@@ -52,8 +54,8 @@ class Bench:
         self.partitions.observe(0, 1, 5)
         self.learns = learns
         self.asked = 0
-        pipeline = cast(Pipeline, self.server)
-        self.caller = Caller(pipeline, Keys(2), self.partitions, self._refresh)
+        nodes = Nodes([node_over(cast(Pipeline, self.server))] * 2)
+        self.caller = Caller(nodes, Keys(2), self.partitions, self._refresh)
 
     async def _refresh(self) -> None:
         self.asked += 1

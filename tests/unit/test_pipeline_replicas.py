@@ -32,7 +32,7 @@ def call(pipeline: Pipeline) -> asyncio.Task[Any]:
 
 @pytest_asyncio.fixture
 async def pipeline(wire: Wire) -> AsyncIterator[Pipeline]:
-    found = Pipeline(wire.connect, replicas=Replicas(1, META, timeout_ms=70))
+    found = Pipeline(wire.connect, replicas=Replicas(1, timeout_ms=70))
     yield found
     with contextlib.suppress(Unavailable):
         await found.close()

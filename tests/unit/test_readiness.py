@@ -71,6 +71,14 @@ def test_postgres_away_is_degraded_and_not_an_outage() -> None:
     assert judged["backlog"]["oldest_age_s"] == 2.0
 
 
+def test_a_node_away_is_degraded_and_no_open_partition_beside_it_is_not_ready() -> None:
+    judged = verdict([seen(1)])
+    assert (judged["status"], judged["redis"]["status"]) == ("degraded", "away")
+    assert judged["redis"]["detail"] == "does not answer for 1 of 2 partitions"
+    assert verdict([seen(1, fenced="sequence")])["status"] == "not_ready"
+    assert verdict(None)["redis"]["detail"] == "does not answer"
+
+
 def test_some_partitions_closed_is_degraded_and_all_of_them_is_not_ready() -> None:
     fenced = seen(0, fenced="sequence")
     judged = verdict([fenced, seen(1)])

@@ -36,7 +36,8 @@ class Redis:
         self.fenced: set[int] = set()
         self.journal = self
 
-    async def statuses(self) -> list[JournalStatus]:
+    async def statuses(self, *, lenient: bool) -> list[JournalStatus]:
+        assert lenient, "a node away must not keep the others from being watched"
         return [
             JournalStatus(at, 1, 9, 9, None, 9, 1, None, lacking)
             for at, lacking in enumerate(self.lacking_bytes)
