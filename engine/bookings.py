@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine import limits
 from engine.archive import Archive, bring_back, require_not_below
@@ -31,8 +30,7 @@ _OTHER_CUSTOMER: Final = "other_customer"
 """What `absent` says beside a booking that is there, but not for who asks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came of a call on a booking.
 
     `booking` is the booking as it is now, or as first answered where `replayed`; None where the

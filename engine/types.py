@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -25,6 +25,9 @@ class Status(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+_STATUSES: Final = {status.value: status for status in Status}
+
+
 class CancelReason(StrEnum):
     """Why a booking is `CANCELLED`."""
 
@@ -34,8 +37,7 @@ class CancelReason(StrEnum):
     OPERATOR = "operator"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A quantity of one item at the price it had when it was held."""
 
     item_id: str
@@ -95,7 +97,7 @@ class Booking:
             version=fields["version"],
             sale_id=fields["sale_id"],
             customer_id=fields["customer_id"],
-            status=Status(fields["status"]),
+            status=_STATUSES[fields["status"]],
             cancel_reason=CancelReason(reason) if reason else None,
             lines=unpack_lines(fields["lines"]),
             amount=fields["amount"],
@@ -251,8 +253,7 @@ class Availability:
     items: tuple[Levels, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LineRequest:
+class LineRequest(NamedTuple):
     """What a buyer asks for."""
 
     item_id: str
