@@ -82,12 +82,14 @@ for i = 19, #ARGV, 2 do
   fields[#fields + 1] = ARGV[i] .. ':unit_price'
   fields[#fields + 1] = ARGV[i] .. ':max_per_booking'
   fields[#fields + 1] = ARGV[i] .. ':available'
+  fields[#fields + 1] = ARGV[i] .. ':held'
+  fields[#fields + 1] = ARGV[i] .. ':sold'
 end
 local stock = redis.call('HMGET', key_stock(sale_id), unpack(fields))
 local max_amount, amount, parts = tonumber(ARGV[16]), 0, {}
-local available, max_per_booking = {}, {}
+local available, max_per_booking, counts = {}, {}, {}
 for i = 19, #ARGV, 2 do
-  local item_id, at = ARGV[i], (i - 19) / 2 * 3
+  local item_id, at = ARGV[i], (i - 19) / 2 * 5
   if not stock[at + 1] then
     if redis.call('EXISTS', key_stock(sale_id)) == 0 then
       lose('keys_missing')
@@ -95,8 +97,13 @@ for i = 19, #ARGV, 2 do
     return refuse('unknown_item', item_id)
   end
   parts[#parts + 1] = item_id .. ':' .. ARGV[i + 1] .. ':' .. stock[at + 1]
-  max_per_booking[item_id] = tonumber(stock[at + 2])
-  available[item_id] = tonumber(stock[at + 3])
+  if not available[item_id] then
+    max_per_booking[item_id] = tonumber(stock[at + 2])
+    available[item_id] = tonumber(stock[at + 3])
+    for side = 3, 5 do
+      counts[#counts + 1] = stock[at + side]
+    end
+  end
   -- Beyond 2^53 the product is rounded, but never to below the bound: the comparison holds.
   amount = amount + tonumber(ARGV[i + 1]) * tonumber(stock[at + 1])
 end
@@ -160,7 +167,8 @@ end
 for _, due in ipairs(chosen) do
   end_booking(partition, due, 'expired', 'expired', trace)
 end
-local plan = plan_move(sale_id, order, units, 'available', 'held')
+-- Units that were just taken back are among the counts only where they are read again.
+local plan = plan_move(sale_id, order, units, 'available', 'held', #chosen == 0 and counts or nil)
 local booking = {
   booking_id = booking_id,
   version = 1,
@@ -176,7 +184,8 @@ local booking = {
   extended = 0,
 }
 local has_contact = contact ~= ''
-local sequence = append(partition, booking_entry('held', booking, plan.deltas, plan.levels, trace,
+local members = booking_members(booking)
+local sequence = append(partition, entry_of('held', partition.now_ms, members, plan.deltas, plan.levels, trace,
   string.format(',"key":"%s","fingerprint":"%s","contact":%s', key, fingerprint,
     has_contact and 'true' or 'false')))
 apply_move(plan)
@@ -193,7 +202,7 @@ if #chosen > 0 then
 else
   redis.call('ZADD', key_due(), 'LT', expires, sale_id)
 end
-local answer = booking_json(booking)
+local answer = '{' .. members .. '}'
 redis.call('SET', record_key, fingerprint .. ' ' .. answer, 'PX', ARGV[8])
 if has_contact then
   redis.call('SET', key_contact(booking_id), contact)

@@ -1,13 +1,16 @@
 -- Plans the move of a demand between two of `available`, `held` and `sold`. Nothing is written:
 -- the plan carries the deltas and levels for the journal, and the HSET that apply_move sends.
-local function plan_move(sale_id, order, units, from, to)
-  local fields = {}
-  for _, item_id in ipairs(order) do
-    fields[#fields + 1] = item_id .. ':available'
-    fields[#fields + 1] = item_id .. ':held'
-    fields[#fields + 1] = item_id .. ':sold'
+-- `values` are the three counts of each item in their order, where they have just been read.
+local function plan_move(sale_id, order, units, from, to, values)
+  if not values then
+    local fields = {}
+    for _, item_id in ipairs(order) do
+      fields[#fields + 1] = item_id .. ':available'
+      fields[#fields + 1] = item_id .. ':held'
+      fields[#fields + 1] = item_id .. ':sold'
+    end
+    values = redis.call('HMGET', key_stock(sale_id), unpack(fields))
   end
-  local values = redis.call('HMGET', key_stock(sale_id), unpack(fields))
   local write, deltas, levels = {'HSET', key_stock(sale_id)}, {}, {}
   for i, item_id in ipairs(order) do
     if not values[3 * i - 2] then
