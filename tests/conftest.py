@@ -1,7 +1,8 @@
 """Fixtures for the tests that need real servers: one of each for each xdist worker, when asked for.
 
-`redis_url` and `database_url` are empty at the start of every test that asks for them. `system` is
-the whole system, one for each module that asks for it; its tests take sales of their own.
+`redis_url` and `bare_database_url` are empty at the start of every test that asks for them, and
+`database_url` has nothing but its tables. `system` is the whole system, one for each module that
+asks for it; its tests take sales of their own.
 """
 
 from __future__ import annotations
@@ -39,6 +40,14 @@ def redis_url(valkey_server: Valkey) -> str:
 
 @pytest.fixture
 def database_url(postgres_server: Postgres) -> Iterator[str]:
+    """A database whose tables have no rows."""
+    url = postgres_server.furnished_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def bare_database_url(postgres_server: Postgres) -> Iterator[str]:
     """A database with nothing in it; `persistence.migrate` makes the tables."""
     url = postgres_server.fresh_database()
     yield url

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -23,6 +24,8 @@ import redis
 
 from holdfast.embedded import postgres, process, valkey
 from holdfast.settings import load_embedded_settings
+from persistence.migrate import migrate
+from tests.helpers import clusters
 from tests.plugins.leftovers import MARK
 
 
@@ -116,17 +119,33 @@ class Valkey(RunningServer):
 
 
 class Postgres(RunningServer):
-    """A PostgreSQL of its own; each test takes a database of its own on it."""
+    """A PostgreSQL of its own; each test takes a database of its own on it.
 
-    def __init__(self, directory: Path) -> None:
+    Its cluster is a copy, unless `anew`: then it is made as `up` makes one.
+    """
+
+    def __init__(self, directory: Path, *, anew: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        if not anew:
+            clusters.place(directory)
         super().__init__(postgres.prepare(directory, directory / "postgres.log"))
+        self._model = ""
 
-    def fresh_database(self, name: str | None = None) -> str:
+    def fresh_database(self, *options: str) -> str:
         """Make an empty database and return its URL."""
-        name = name or f"t_{secrets.token_hex(6)}"
-        self._tool("createdb", name)
+        name = f"t_{secrets.token_hex(6)}"
+        self._tool("createdb", *options, name)
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
+
+    def furnished_database(self) -> str:
+        """The same with the tables of the newest version, copied from one that was migrated."""
+        if not self._model:
+            url = self.fresh_database()
+            # Whether an event loop runs here or not.
+            with ThreadPoolExecutor(1) as elsewhere:
+                elsewhere.submit(asyncio.run, migrate(url)).result()
+            self._model = urlsplit(url).path.lstrip("/")
+        return self.fresh_database(f"--template={self._model}")
 
     def drop_database(self, url: str) -> None:
         """Drop a database of `fresh_database`, whoever is connected to it."""
@@ -146,8 +165,11 @@ class Postgres(RunningServer):
 class System:
     """The whole system: `holdfast up` as a process of its own, found by its `run.json`.
 
-    A context manager: it is up inside, and stopped on leaving if it still runs.
+    A context manager: it is up inside, and stopped on leaving if it still runs. Its database
+    cluster is a copy, unless `anew` is set: then `up` makes it, as everybody's first `up` does.
     """
+
+    anew = False
 
     def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
         self.directory = directory
@@ -160,6 +182,8 @@ class System:
         """Run `up` until everything answers, which is when it writes `run.json`."""
         self.run_file.unlink(missing_ok=True)
         self.directory.parent.mkdir(parents=True, exist_ok=True)
+        if not self.anew and not self.directory.exists():
+            clusters.place(self.directory / "postgres")
         with self.output.open("ab") as output:
             self.child = subprocess.Popen(
                 holdfast("up", "--data", str(self.directory), "--port", "0", *self.arguments),

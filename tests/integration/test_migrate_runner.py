@@ -31,12 +31,12 @@ async def execute(url: str, sql: str) -> None:
         await connection.close()
 
 
-async def test_an_empty_database_gets_every_migration_once(database_url: str) -> None:
+async def test_an_empty_database_gets_every_migration_once(bare_database_url: str) -> None:
     scripts = [migration.script for migration in read_migrations()]
-    assert await migrate(database_url) == scripts
-    assert await migrate(database_url) == []
+    assert await migrate(bare_database_url) == scripts
+    assert await migrate(bare_database_url) == []
     rows = await fetch(
-        database_url,
+        bare_database_url,
         "SELECT installed_rank, version, description, type, script, checksum, installed_by,"
         " success FROM flyway_schema_history ORDER BY installed_rank",
     )
@@ -55,16 +55,16 @@ async def test_an_empty_database_gets_every_migration_once(database_url: str) ->
     ]
 
 
-async def test_hosts_that_migrate_at_once_share_the_work(database_url: str) -> None:
-    applied = await asyncio.gather(*(migrate(database_url) for _ in range(5)))
+async def test_hosts_that_migrate_at_once_share_the_work(bare_database_url: str) -> None:
+    applied = await asyncio.gather(*(migrate(bare_database_url) for _ in range(5)))
     scripts = [script for each in applied for script in each]
     assert sorted(scripts) == [migration.script for migration in read_migrations()]
 
 
-async def test_the_history_table_is_flyways(database_url: str) -> None:
-    await migrate(database_url, [FIRST])
+async def test_the_history_table_is_flyways(bare_database_url: str) -> None:
+    await migrate(bare_database_url, [FIRST])
     columns = await fetch(
-        database_url,
+        bare_database_url,
         "SELECT column_name, data_type, character_maximum_length, is_nullable, column_default"
         " FROM information_schema.columns WHERE table_name = 'flyway_schema_history'"
         " ORDER BY ordinal_position",
@@ -82,63 +82,66 @@ async def test_the_history_table_is_flyways(database_url: str) -> None:
         ("success", "boolean", None, "NO", None),
     ]
     indexes = await fetch(
-        database_url, "SELECT indexname FROM pg_indexes WHERE tablename LIKE 'flyway%' ORDER BY 1"
+        bare_database_url,
+        "SELECT indexname FROM pg_indexes WHERE tablename LIKE 'flyway%' ORDER BY 1",
     )
     assert indexes == [("flyway_schema_history_pk",), ("flyway_schema_history_s_idx",)]
 
 
-async def test_a_later_migration_is_applied_on_top(database_url: str) -> None:
-    assert await migrate(database_url, [FIRST]) == ["V001__first.sql"]
-    assert await migrate(database_url, [FIRST, SECOND]) == ["V002__second.sql"]
+async def test_a_later_migration_is_applied_on_top(bare_database_url: str) -> None:
+    assert await migrate(bare_database_url, [FIRST]) == ["V001__first.sql"]
+    assert await migrate(bare_database_url, [FIRST, SECOND]) == ["V002__second.sql"]
 
 
 async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
-    database_url: str,
+    bare_database_url: str,
 ) -> None:
-    await migrate(database_url, [FIRST])
+    await migrate(bare_database_url, [FIRST])
     changed = Migration("001", "first", FIRST.script, "CREATE TABLE a (x bigint);")
     with pytest.raises(MigrationRefused, match=r"V001__first.sql was changed"):
-        await migrate(database_url, [changed, SECOND])
-    assert await fetch(database_url, "SELECT to_regclass('b')") == [(None,)]
+        await migrate(bare_database_url, [changed, SECOND])
+    assert await fetch(bare_database_url, "SELECT to_regclass('b')") == [(None,)]
 
 
-async def test_a_database_newer_than_the_code_is_refused(database_url: str) -> None:
-    await migrate(database_url, [FIRST, SECOND])
+async def test_a_database_newer_than_the_code_is_refused(bare_database_url: str) -> None:
+    await migrate(bare_database_url, [FIRST, SECOND])
     with pytest.raises(MigrationRefused, match=r"V002__second.sql.*newer than this code"):
-        await migrate(database_url, [FIRST])
+        await migrate(bare_database_url, [FIRST])
 
 
-async def test_a_migration_that_came_in_below_the_newest_is_refused(database_url: str) -> None:
-    await migrate(database_url, [SECOND])
+async def test_a_migration_that_came_in_below_the_newest_is_refused(bare_database_url: str) -> None:
+    await migrate(bare_database_url, [SECOND])
     with pytest.raises(MigrationRefused, match=r"V001__first.sql came after version 2"):
-        await migrate(database_url, [FIRST, SECOND])
+        await migrate(bare_database_url, [FIRST, SECOND])
 
 
-async def test_a_migration_that_flyway_recorded_as_failed_is_refused(database_url: str) -> None:
-    await migrate(database_url, [FIRST])
-    await execute(database_url, "UPDATE flyway_schema_history SET success = FALSE")
+async def test_a_migration_that_flyway_recorded_as_failed_is_refused(
+    bare_database_url: str,
+) -> None:
+    await migrate(bare_database_url, [FIRST])
+    await execute(bare_database_url, "UPDATE flyway_schema_history SET success = FALSE")
     with pytest.raises(MigrationRefused, match="recorded as failed"):
-        await migrate(database_url, [FIRST])
+        await migrate(bare_database_url, [FIRST])
 
 
-async def test_rows_of_flyway_that_are_no_versions_are_passed_over(database_url: str) -> None:
-    await migrate(database_url, [FIRST])
+async def test_rows_of_flyway_that_are_no_versions_are_passed_over(bare_database_url: str) -> None:
+    await migrate(bare_database_url, [FIRST])
     await execute(
-        database_url,
+        bare_database_url,
         "INSERT INTO flyway_schema_history VALUES (0, NULL, 'schema', 'SCHEMA', 'public', NULL,"
         " 'x', now(), 0, TRUE)",
     )
-    assert await migrate(database_url, [FIRST, SECOND]) == ["V002__second.sql"]
+    assert await migrate(bare_database_url, [FIRST, SECOND]) == ["V002__second.sql"]
 
 
-async def test_a_migration_that_fails_leaves_nothing_of_itself(database_url: str) -> None:
+async def test_a_migration_that_fails_leaves_nothing_of_itself(bare_database_url: str) -> None:
     broken = Migration("002", "x", "V002__x.sql", "CREATE TABLE b (x int); SELECT 1 FROM nowhere;")
     with pytest.raises(MigrationRefused, match=r"V002__x.sql: .*nowhere"):
-        await migrate(database_url, [FIRST, broken])
-    assert await fetch(database_url, "SELECT to_regclass('b')") == [(None,)]
-    rows = await fetch(database_url, "SELECT script FROM flyway_schema_history")
+        await migrate(bare_database_url, [FIRST, broken])
+    assert await fetch(bare_database_url, "SELECT to_regclass('b')") == [(None,)]
+    rows = await fetch(bare_database_url, "SELECT script FROM flyway_schema_history")
     assert rows == [("V001__first.sql",)]
-    assert await migrate(database_url, [FIRST, SECOND]) == ["V002__second.sql"]
+    assert await migrate(bare_database_url, [FIRST, SECOND]) == ["V002__second.sql"]
 
 
 async def test_a_database_that_is_away_is_unavailable() -> None:
@@ -146,9 +149,9 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
         await migrate("postgresql://nobody@127.0.0.1:1/none")
 
 
-async def test_postgresql_understands_every_query_of_the_catalogue(database_url: str) -> None:
-    await migrate(database_url)
-    connection = await asyncpg.connect(database_url)
+async def test_postgresql_understands_every_query_of_the_catalogue(bare_database_url: str) -> None:
+    await migrate(bare_database_url)
+    connection = await asyncpg.connect(bare_database_url)
     try:
         for name, sql in catalogue().items():
             try:

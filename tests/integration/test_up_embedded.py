@@ -160,7 +160,7 @@ def test_an_initialisation_that_was_interrupted_is_made_again(tmp_path: Path) ->
     partial = tmp_path / "p" / "data.partial"
     partial.mkdir(parents=True)
     (partial / "PG_VERSION").write_text("18")
-    server = Postgres(tmp_path / "p")
+    server = Postgres(tmp_path / "p", anew=True)
     server.close()
     assert not partial.exists()
 

@@ -91,9 +91,9 @@ async def test_a_worker_starts_partitions_that_never_were(
 
 
 async def test_a_worker_waits_for_its_tables(
-    redis_url: str, database_url: str, tmp_path: Path
+    redis_url: str, bare_database_url: str, tmp_path: Path
 ) -> None:
-    settings = stage_settings(redis_url, database_url)
+    settings = stage_settings(redis_url, bare_database_url)
     async with RunningWorker(settings, tmp_path / "worker.log") as worker:
         await worker.logs("waits_for_tables")
         async with stage(settings) as ready:
