@@ -65,6 +65,7 @@ def run(settings: Settings) -> None:
     Raises:
         SettingsError: a setting is refused, or Redis keeps less than the durability promises.
     """
+    payments = load_payment_settings()
     # A batch of the drain is tens of thousands of objects that all die together: looking through
     # them for circles every 700 was measured to take half of the drain's time.
     gc.freeze()
@@ -75,7 +76,7 @@ def run(settings: Settings) -> None:
         metrics.served(settings.metrics_port),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(WorkerProcess(settings, load_payment_settings()).run())
+        runner.run(WorkerProcess(settings, payments).run())
 
 
 class WorkerProcess:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +16,7 @@ import pytest
 from holdfast.gateway import API_BASE, API_KEY, variables_of
 from holdfast.system import operator_payment_settings
 from tests.helpers.gateways import Simulator, payment_settings, payment_variables
-from tests.helpers.servers import System, clean_environment, holdfast, is_alive, wait_for
-
-OF_A_PART = (
-    "HOLDFAST_STRIPE_API_BASE",
-    "HOLDFAST_STRIPE_API_KEY",
-    "HOLDFAST_STRIPE_WEBHOOK_SECRET",
-)
+from tests.helpers.servers import System, is_alive, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +24,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """One whose simulator is told some faults that do not show."""
     directory = tmp_path_factory.mktemp("up") / "data"
     faults = {"HOLDFAST_SIMULATOR_LATENCY_MS": "2", "HOLDFAST_SIMULATOR_SEARCH_LAG_MS": "7"}
-    with System(directory, "--demo-sale", **faults) as running:
+    with System(directory, "--demo-sale", "--api-workers", "1", **faults) as running:
         yield running
 
 
@@ -97,53 +89,9 @@ def test_operators_ask_the_gateway_of_the_run_file(
     assert operator_payment_settings(system.directory).stripe_api_base == "http://127.0.0.1:9"
 
 
-def test_killed_or_stopped_with_the_system_it_keeps_its_books_its_key_and_its_port(
-    tmp_path: Path,
-) -> None:
-    running = System(tmp_path / "data", "--demo-sale").start()
-    try:
-        first, url = pay(running), running.run["gateway_url"]
-        before = running.pids["gateway"]
-        psutil.Process(before).send_signal(signal.SIGKILL)
-        wait_for(lambda: running.pids["gateway"] not in {before, None}, "it is started again")
-        wait_for(lambda: answers(running), "it answers")
-        second = pay(running)
-        pids = running.pids
-        assert running.stop() == 0
-        assert not is_alive(pids["gateway"])
-
-        running.start()
-        assert running.run["gateway_url"] == url
-        charged = [charge["booking_id"] for charge in ask(running, "charges")["charges"]]
-        assert charged == [first["id"], second["id"]]
-        assert pay(running)["payment"]["status"] == "CAPTURED"
-        # The API has another port than before, and the webhooks come all the same.
-        wait_for(lambda: ask(running, "totals")["open_webhooks"] == 0, "its webhooks are taken")
-    finally:
-        running.stop()
-
-
-def answers(system: System) -> bool:
-    with contextlib.suppress(httpx.TransportError):
-        return bool(ask(system, "health") == {"status": "ok"})
-    return False
-
-
-def test_the_parts_are_stopped_before_the_gateway_and_it_before_the_servers(
-    tmp_path: Path,
-) -> None:
-    running = System(tmp_path / "data").start()
-    assert running.stop() == 0
-    lines = running.output.read_text().splitlines()
-    stopped = [line.partition('"child": "')[2].partition('"')[0] for line in lines]
-    ended = [name for name, line in zip(stopped, lines, strict=True) if '"stopped"' in line]
-    assert ended[-4:] == ["worker", "simulator", "postgres", "valkey"]
-    assert {name.partition("-")[0] for name in ended[:-4]} == {"api"}
-
-
 def test_with_stripe_configured_there_is_no_simulator(tmp_path: Path) -> None:
     variables = payment_variables(payment_settings(gateway="stripe"))
-    with System(tmp_path / "data", **variables) as running:
+    with System(tmp_path / "data", "--api-workers", "1", **variables) as running:
         assert running.run["gateway_url"] is None
         assert running.pids["gateway"] is None
         assert not (running.directory / "simulator").exists()
@@ -153,28 +101,47 @@ def test_a_simulator_that_was_named_is_used_and_not_stopped(
     simulator: Simulator, tmp_path: Path
 ) -> None:
     variables = payment_variables(payment_settings(simulator.url))
-    with System(tmp_path / "data", "--demo-sale", **variables) as running:
+    with System(tmp_path / "data", "--demo-sale", "--api-workers", "1", **variables) as running:
         assert running.pids["gateway"] is None
         booking = pay(running)
         assert running.stop() == 0
     assert [charge["booking_id"] for charge in simulator.charges()] == [booking["id"]]
 
 
-@pytest.mark.parametrize("part", ["api", "worker"])
-@pytest.mark.parametrize("missing", OF_A_PART)
-def test_a_part_alone_refuses_to_start_without_the_gateways_settings(
-    part: str, missing: str, system: System
+def test_killed_or_stopped_with_the_system_it_keeps_its_books_its_key_and_its_port(
+    system: System,
 ) -> None:
-    kept = json.loads((system.directory / "settings.json").read_text())
-    del kept[missing]
-    ended = subprocess.run(
-        holdfast(part),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=clean_environment(kept),
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 2, ended.stderr
-    assert missing in ended.stderr
+    """Last in this module: it stops the system and starts it again."""
+    first, url = pay(system), system.run["gateway_url"]
+    before = system.pids["gateway"]
+    psutil.Process(before).send_signal(signal.SIGKILL)
+    wait_for(lambda: system.pids["gateway"] not in {before, None}, "it is started again")
+    wait_for(lambda: answers(system), "it answers")
+    second = pay(system)
+    pids = system.pids
+    printed = system.output.stat().st_size
+    assert system.stop() == 0
+    assert not is_alive(pids["gateway"])
+    check_order_of_ends(system.output.read_bytes()[printed:].decode())
+
+    system.start()
+    assert system.run["gateway_url"] == url
+    charged = [charge["booking_id"] for charge in ask(system, "charges")["charges"]]
+    assert charged[-2:] == [first["id"], second["id"]]
+    assert pay(system)["payment"]["status"] == "CAPTURED"
+    # The API has another port than before, and the webhooks come all the same.
+    wait_for(lambda: ask(system, "totals")["open_webhooks"] == 0, "its webhooks are taken")
+
+
+def check_order_of_ends(printed: str) -> None:
+    """The parts are stopped before the gateway, and it before the servers."""
+    lines = printed.splitlines()
+    stopped = [line.partition('"child": "')[2].partition('"')[0] for line in lines]
+    ended = [name for name, line in zip(stopped, lines, strict=True) if '"stopped"' in line]
+    assert ended == ["api-0", "worker", "simulator", "postgres", "valkey"]
+
+
+def answers(system: System) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return bool(ask(system, "health") == {"status": "ok"})
+    return False

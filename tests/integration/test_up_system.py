@@ -1,4 +1,7 @@
-"""`holdfast up` as a person runs it: the whole system, its run file, its end and its return."""
+"""`holdfast up` as a person runs it: the whole system, its run file, its end and its return.
+
+The tests that break nothing come first; those that stop, kill or rob the same system are last.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,21 @@ from tests.helpers.servers import System, clean_environment, holdfast, is_alive,
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One that the tests which break nothing share."""
-    with System(tmp_path_factory.mktemp("up") / "data", "--demo-sale") as running:
+    """One for all, because its start takes longer than most tests."""
+    directory = tmp_path_factory.mktemp("up") / "data"
+    running = System(directory, "--demo-sale", "--api-workers", "1")
+    running.anew = True
+    with running:
         yield running
+
+
+@pytest.fixture
+def running(system: System) -> System:
+    """The same, up whatever the test before left of it."""
+    assert system.child
+    if system.child.poll() is not None:
+        system.start()
+    return system
 
 
 def everybody(pids: dict[str, Any]) -> set[int]:
@@ -125,125 +140,44 @@ def test_a_port_that_is_taken_is_refused(system: System, tmp_path: Path) -> None
     assert f"--port {port}" in ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("HOLDFAST_PARTITIONS", "0"),
-        ("HOLDFAST_DURABILITY", "hope"),
-        ("HOLDFAST_RATE_LIMIT", "fast"),
-        ("HOLDFAST_DATA_KEY", "short"),
-        ("HOLDFAST_REDIS_URL", "http://here"),
-        ("HOLDFAST_DATABASE_URL", "mysql://here"),
-        ("HOLDFAST_VALKEY_SERVER", "/nowhere"),
-        ("HOLDFAST_GATEWAY", "cash"),
-        ("HOLDFAST_PAY_DEADLINE_MS", "soon"),
-        ("HOLDFAST_STRIPE_API_KEY", "sk_live_1"),
-        ("HOLDFAST_SIMULATOR_ERROR_RATE", "2"),
-    ],
-)
-def test_a_bad_setting_is_refused_by_name_before_anything_starts(
-    name: str, value: str, tmp_path: Path
-) -> None:
-    ended = run_up(tmp_path / "d", "--port", "0", **{name: value})
+def test_a_bad_setting_is_refused_by_name_before_anything_starts(tmp_path: Path) -> None:
+    ended = run_up(tmp_path / "d", "--port", "0", HOLDFAST_PARTITIONS="0")
     assert ended.returncode == 2
-    assert name in ended.stderr
+    assert "HOLDFAST_PARTITIONS" in ended.stderr
     assert not (tmp_path / "d").exists()
 
 
-def test_a_server_that_cannot_be_reached_is_exit_code_3(tmp_path: Path) -> None:
+def test_a_server_that_cannot_be_reached_is_exit_code_3(
+    bare_database_url: str, tmp_path: Path
+) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         nowhere = f"redis://127.0.0.1:{closed.getsockname()[1]}"
-        ended = run_up(tmp_path / "d", "--port", "0", "--redis-url", nowhere)
+        servers = ("--redis-url", nowhere, "--database-url", bare_database_url)
+        ended = run_up(tmp_path / "d", "--port", "0", *servers)
     assert ended.returncode == 3
     assert "Redis" in ended.stderr
 
 
+def test_the_settings_of_a_system_are_kept_for_its_operators(system: System) -> None:
+    kept = system.directory / "settings.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert json.loads(kept.read_text())["HOLDFAST_REDIS_URL"] == system.run["redis_url"]
+
+
 def test_named_servers_are_used_and_not_stopped(
-    redis_url: str, database_url: str, tmp_path: Path
+    redis_url: str, bare_database_url: str, tmp_path: Path
 ) -> None:
-    arguments = ("--redis-url", redis_url, "--database-url", database_url, "--demo-sale")
-    with System(tmp_path / "data", *arguments) as running:
+    servers = ("--redis-url", redis_url, "--database-url", bare_database_url)
+    with System(tmp_path / "data", *servers, "--demo-sale", "--api-workers", "1") as running:
         assert running.run["redis_url"] == redis_url
-        assert running.run["database_url"] == database_url
+        assert running.run["database_url"] == bare_database_url
         assert running.pids["redis"] is None
         assert running.pids["postgres"] is None
         assert hold(running).status_code == 201
         assert running.stop() == 0
     with redis.Redis.from_url(redis_url) as client:
         assert client.dbsize() > 0
-
-
-def test_stopped_and_started_again_it_has_all_its_data(tmp_path: Path) -> None:
-    running = System(tmp_path / "data", "--demo-sale").start()
-    try:
-        booking = hold(running, quantity=3)
-        assert booking.status_code == 201, booking.text
-        before, processes = levels(running), everybody(running.pids)
-        assert running.stop() == 0
-        assert not running.run_file.exists()
-        assert not [pid for pid in processes if is_alive(pid)]
-
-        running.start()
-        assert levels(running) == before
-        assert before["standing"]["held"] == 3
-        place = f"{running.url}/v1/bookings/{booking.json()['id']}"
-        again = httpx.get(place, headers=running.headers("customer"))
-        assert again.json() == booking.json()
-    finally:
-        running.stop()
-
-
-def test_whatever_dies_is_started_again_and_the_run_file_says_so(tmp_path: Path) -> None:
-    with System(tmp_path / "data", "--demo-sale") as running:
-        assert hold(running).status_code == 201
-        for part in ("redis", "postgres", "api", "worker", "gateway"):
-            before = running.pids[part]
-            os.kill(before[0] if isinstance(before, list) else before, signal.SIGKILL)
-            wait_for(
-                lambda part=part, before=before: running.pids[part] not in (before, None, []),  # type: ignore[misc]
-                f"{part} is started again",
-            )
-        wait_for(lambda: ready(running), "it is ready again")
-        assert hold(running).status_code == 201
-        assert levels(running)["standing"]["held"] == 2
-
-
-def test_kill_minus_nine_of_up_leaves_no_process_and_loses_nothing(tmp_path: Path) -> None:
-    running = System(tmp_path / "data", "--demo-sale").start()
-    try:
-        assert hold(running).status_code == 201
-        processes = everybody(running.pids)
-        running.kill()
-        # At once, while the old servers still shut down: the new ones wait for them.
-        running.start()
-        assert levels(running)["standing"]["held"] == 1
-        assert not [pid for pid in processes if is_alive(pid)]
-    finally:
-        running.stop()
-
-
-def test_a_system_whose_redis_lost_its_data_comes_up_and_sells_nothing(tmp_path: Path) -> None:
-    running = System(tmp_path / "data", "--demo-sale").start()
-    try:
-        assert hold(running).status_code == 201
-        assert running.stop() == 0
-        shutil.rmtree(tmp_path / "data" / "valkey" / "appendonlydir")
-        running.start()
-        assert "takes no bookings" in running.output.read_text()
-        assert httpx.get(f"{running.url}/readyz").status_code == 503
-        refused = hold(running)
-        assert (refused.status_code, refused.json()["code"]) == (503, "fenced")
-    finally:
-        assert running.stop() == 0
-
-
-def test_another_number_of_partitions_is_refused(tmp_path: Path) -> None:
-    running = System(tmp_path / "data").start()
-    assert running.stop() == 0
-    ended = run_up(tmp_path / "data", "--port", "0", HOLDFAST_PARTITIONS="8")
-    assert ended.returncode != 0
-    assert "partitions" in ended.stderr.lower()
 
 
 @pytest.mark.parametrize("after_s", [0.05, 0.7, 1.5, 2.2])
@@ -262,6 +196,66 @@ def test_a_signal_while_it_starts_stops_it_in_order(after_s: float, tmp_path: Pa
     child.send_signal(signal.SIGTERM)
     assert child.wait(60) in (0, -signal.SIGTERM), "-15: before it listened to signals"
     wait_for(lambda: not any(is_alive(pid) for pid in below), "no child is left")
+
+
+def test_whatever_dies_is_started_again_and_the_run_file_says_so(running: System) -> None:
+    before = levels(running)["standing"]["held"]
+    assert hold(running).status_code == 201
+    for part in ("redis", "postgres", "api", "worker", "gateway"):
+        pids = running.pids[part]
+        os.kill(pids[0] if isinstance(pids, list) else pids, signal.SIGKILL)
+        wait_for(
+            lambda part=part, pids=pids: running.pids[part] not in (pids, None, []),  # type: ignore[misc]
+            f"{part} is started again",
+        )
+    wait_for(lambda: ready(running), "it is ready again")
+    assert hold(running).status_code == 201
+    assert levels(running)["standing"]["held"] == before + 2
+
+
+def test_stopped_and_started_again_it_has_all_its_data(running: System) -> None:
+    booking = hold(running, quantity=3)
+    assert booking.status_code == 201, booking.text
+    before, processes = levels(running), everybody(running.pids)
+    assert before["standing"]["held"] >= 3
+    assert running.stop() == 0
+    assert not running.run_file.exists()
+    assert not [pid for pid in processes if is_alive(pid)]
+
+    running.start()
+    assert levels(running) == before
+    place = f"{running.url}/v1/bookings/{booking.json()['id']}"
+    again = httpx.get(place, headers=running.headers("customer"))
+    assert again.json() == booking.json()
+
+
+def test_kill_minus_nine_of_up_leaves_no_process_and_loses_nothing(running: System) -> None:
+    assert hold(running).status_code == 201
+    before, processes = levels(running), everybody(running.pids)
+    running.kill()
+    # At once, while the old servers still shut down: the new ones wait for them.
+    running.start()
+    assert levels(running) == before
+    assert not [pid for pid in processes if is_alive(pid)]
+
+
+def test_another_number_of_partitions_is_refused(running: System) -> None:
+    assert running.stop() == 0
+    ended = run_up(running.directory, "--port", "0", HOLDFAST_PARTITIONS="8")
+    assert ended.returncode != 0
+    assert "partitions" in ended.stderr.lower()
+
+
+def test_a_system_whose_redis_lost_its_data_comes_up_and_sells_nothing(system: System) -> None:
+    """Last in this module: nothing is sold on it any more."""
+    assert system.stop() == 0
+    shutil.rmtree(system.directory / "valkey" / "appendonlydir")
+    system.start()
+    assert "takes no bookings" in system.output.read_text()
+    assert httpx.get(f"{system.url}/readyz").status_code == 503
+    refused = hold(system)
+    assert (refused.status_code, refused.json()["code"]) == (503, "fenced")
+    assert system.stop() == 0
 
 
 def ready(system: System) -> bool:
@@ -284,9 +278,3 @@ def run_up(
         timeout=60,
         check=False,
     )
-
-
-def test_the_settings_of_a_system_are_kept_for_its_operators(system: System) -> None:
-    kept = system.directory / "settings.json"
-    assert kept.stat().st_mode & 0o777 == 0o600
-    assert json.loads(kept.read_text())["HOLDFAST_REDIS_URL"] == system.run["redis_url"]
