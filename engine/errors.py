@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+SALE_FROZEN: Final = "sale_frozen"
+"""The reason of a `Fenced` that is about one sale, which is being rebuilt alone: others go on."""
+
 
 class HoldfastError(Exception):
     """The root of everything Holdfast raises."""

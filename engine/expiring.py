@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 from engine.calls import Caller
-from engine.errors import Fenced
+from engine.errors import SALE_FROZEN, Fenced
 from engine.limits import MAX_SALES_LOOKED_AT, MAX_WARNED_PER_CALL
-
-SALE_FROZEN: Final = "sale_frozen"
 
 
 @dataclass(slots=True)

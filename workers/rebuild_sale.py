@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from engine.engine import Engine
-from engine.errors import Fenced
+from engine.errors import SALE_FROZEN, Fenced
 from engine.restoring import Restoring
 from persistence.drain import Drain
 from persistence.pool import Pool
@@ -109,7 +109,7 @@ class SaleRebuilder:
         try:
             return await self._engine.restore.freeze(self._partition, self._sale_id)
         except Fenced as fenced:
-            if fenced.reason == "sale_frozen":
+            if fenced.reason == SALE_FROZEN:
                 raise RebuildRefused(
                     f"sale {self._sale_id}: another sale of its partition is being rebuilt, or was "
                     f"left frozen; `holdfast rebuild` ends that first"
