@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from redis.asyncio import Redis
 
@@ -10,7 +11,7 @@ from engine.engine import Engine
 from engine.expiring import Places
 from engine.limits import MAX_WARNED_PER_CALL
 from engine.types import Booking
-from tests.helpers.engines import SEAT, check_books, gig, move_clock, opened
+from tests.helpers.engines import PARTITIONS, SEAT, check_books, gig, move_clock, opened
 from workers.warner import Warner
 
 WARNING_MS = 10_000
@@ -27,6 +28,18 @@ async def held(engine: Engine, count: int) -> list[Booking]:
 async def near_the_end(url: str, bookings: list[Booking]) -> None:
     """Move the clock to where all of them end within the warning."""
     await move_clock(url, "gig", max(one.hold_expires_ms for one in bookings) - WARNING_MS)
+
+
+async def three_sales_near_the_end(engine: Engine, url: str, partitions: int = PARTITIONS) -> None:
+    """Three sales with a hold each, and clocks by which all of them end within the warning."""
+    ends_ms = {}
+    for name in ("one", "two", "three"):
+        await engine.sales.put(replace(gig(), sale_id=name))
+        answer = await engine.bookings.reserve(name, "ann", SEAT, "key")
+        assert answer.booking
+        ends_ms[name] = answer.booking.hold_expires_ms
+    for name in ends_ms:
+        await move_clock(url, name, max(ends_ms.values()) - WARNING_MS, partitions)
 
 
 async def test_many_holds_are_warned_of_once_in_slices_and_after_a_restart(redis_url: str) -> None:
@@ -75,25 +88,19 @@ async def test_two_that_look_at_once_warn_of_each_hold_once(redis_url: str) -> N
 
 async def test_a_worker_warns_of_every_sale_and_with_0_of_none(redis_url: str) -> None:
     async with opened(redis_url) as engine:
-        for name in ("one", "two", "three"):
-            sale = gig()
-            await engine.sales.put(type(sale)(name, name, sale.items, hold_ms=60_000))
-            await engine.bookings.reserve(name, "ann", SEAT, "key")
+        await three_sales_near_the_end(engine, redis_url)
         assert await Warner(engine, 0).run_once() == 0
-        warner = Warner(engine, 59_999)
+        warner = Warner(engine, WARNING_MS)
         assert await warner.run_once() == 3
         assert await warner.run_once() == 0
 
 
 async def test_a_sale_that_is_frozen_is_left_alone_and_the_others_are_not(redis_url: str) -> None:
     async with opened(redis_url, partitions=1) as engine, Redis.from_url(redis_url) as client:
-        for name in ("one", "two", "three"):
-            sale = gig()
-            await engine.sales.put(type(sale)(name, name, sale.items, hold_ms=60_000))
-            await engine.bookings.reserve(name, "ann", SEAT, "key")
+        await three_sales_near_the_end(engine, redis_url, partitions=1)
         meta = engine.keys.meta(0).decode()
         await client.hset(meta, "frozen", "one")
-        warner = Warner(engine, 59_999)
+        warner = Warner(engine, WARNING_MS)
         assert await warner.run_once() == 2
         await client.hdel(meta, "frozen")
         assert await warner.run_once() == 1
