@@ -43,6 +43,8 @@ class Endpoint:
         self._by_method = {operation.method: operation for operation in operations}
         if "GET" in self._by_method:
             self._by_method["HEAD"] = self._by_method["GET"]
+        self.queued = frozenset(one.method for one in operations if one.queued)
+        """Methods that wait for their turn (`api.admission`)."""
         self._allow = ", ".join(sorted(self._by_method)).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

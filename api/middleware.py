@@ -18,6 +18,7 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import metrics
+from api.admission import Admission
 from api.call import Context, Disconnected, Reply, send_reply
 from api.card_numbers import holds_card_number, without_card_numbers
 from api.endpoint import CONTEXT
@@ -42,7 +43,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "O
 
 _ORDINARY_REFUSALS: Final = frozenset({404, 409, 429, 499})
 
-_SHED: Final = Problem(
+_OVERLOADED: Final = Problem(
     "overloaded",
     "Too many requests are in flight here; nothing was tried.",
     retry_after_s=1,
@@ -76,6 +77,7 @@ class Gate:
         self._app = app
         self._max_in_flight = max_in_flight
         self._shortcuts = shortcuts
+        self._admission = Admission()
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,11 +98,20 @@ class Gate:
         metrics.enter()
         try:
             if self._in_flight > self._max_in_flight and scope["path"] not in _ALWAYS_SERVED:
-                await _answer_problem(context, send, _SHED)
+                await _answer_problem(context, send, _OVERLOADED)
                 return
             _check(scope, headers)
             endpoint = self._shortcuts.find(scope)
-            await (endpoint or self._app)(scope, receive, send)
+            if endpoint is None or scope["method"] not in endpoint.queued:
+                await (endpoint or self._app)(scope, receive, send)
+                return
+            if not await self._admission.enter():
+                await _answer_problem(context, send, _OVERLOADED)
+                return
+            try:
+                await endpoint(scope, receive, send)
+            finally:
+                self._admission.leave()
         except Disconnected:
             context.status = 499
         except Exception as error:

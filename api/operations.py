@@ -94,6 +94,8 @@ class Operation:
     needs_key: bool = False
     often: bool = False
     """Whether its path is one of those that are asked most (`api.shortcuts`)."""
+    queued: bool = False
+    """Whether it waits for its turn where many are at work (`api.admission`)."""
     sheds: bool = True
     """Whether it is refused when too many requests are in flight."""
     answers: Mapping[int, Answered]

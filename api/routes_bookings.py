@@ -147,6 +147,7 @@ OPERATIONS: Final = (
         method="POST",
         path="/v1/bookings",
         often=True,
+        queued=True,
         tag=TAG,
         summary="Hold stock",
         about=(

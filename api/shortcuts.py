@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from starlette.types import ASGIApp, Scope
+from starlette.types import Scope
+
+from api.endpoint import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +22,14 @@ class _Template:
     before: str
     name: str
     after: str
-    endpoint: ASGIApp
+    endpoint: Endpoint
 
 
 class Shortcuts:
     """Endpoints by the templates of their paths, which have one id in them or none."""
 
-    def __init__(self, endpoints: Mapping[str, ASGIApp]) -> None:
-        self._whole: dict[str, ASGIApp] = {}
+    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self._whole: dict[str, Endpoint] = {}
         self._templates: list[_Template] = []
         for path, endpoint in endpoints.items():
             before, opened, rest = path.partition("{")
@@ -38,7 +40,7 @@ class Shortcuts:
             assert "{" not in after, "one id at the most"
             self._templates.append(_Template(before, name, after, endpoint))
 
-    def find(self, scope: Scope) -> ASGIApp | None:
+    def find(self, scope: Scope) -> Endpoint | None:
         """The endpoint of a request's path, with `path_params` set as a route sets them."""
         path: str = scope["path"]
         found = self._whole.get(path)

@@ -268,8 +268,7 @@ class Contact:
     phone: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
+class RateLimit(NamedTuple):
     """A token bucket per customer: one call each `interval_us`, `burst` of them at once."""
 
     interval_us: int
@@ -293,8 +292,7 @@ class ArchivedSale:
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Floor:
+class Floor(NamedTuple):
     """The least that a partition may be at: PostgreSQL's generation and cursor."""
 
     generation: int

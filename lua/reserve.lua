@@ -185,8 +185,8 @@ local booking = {
 }
 local has_contact = contact ~= ''
 local members = booking_members(booking)
-local sequence = append(partition, entry_of('held', partition.now_ms, members, plan.deltas, plan.levels, trace,
-  string.format(',"key":"%s","fingerprint":"%s","contact":%s', key, fingerprint,
+local sequence = append(partition, entry_of('held', partition.now_ms, members, plan.deltas, plan.levels,
+  trace, string.format(',"key":"%s","fingerprint":"%s","contact":%s', key, fingerprint,
     has_contact and 'true' or 'false')))
 apply_move(plan)
 local created, expires = string.format('%d', booking.created_ms), string.format('%d', booking.hold_expires_ms)

@@ -63,12 +63,12 @@ class _Connection(asyncio.Protocol):
     def _answered(self, status: int, body: bytes) -> None:
         load = self._load
         now_s = time.perf_counter()
-        load.note(status, now_s)
+        load.note(status, self._due_s, now_s)
         following = load.flow.then(self._sent, status, body)
         if following is not None:
             self.send(following, now_s)
             return
-        load.ended(wanted=load.flow.wanted(status, body), status=status, took_s=now_s - self._due_s)
+        load.ended(wanted=load.flow.wanted(status, body), status=status, due_s=self._due_s)
         self.idle = True
         load.next_for(self)
 
@@ -92,7 +92,7 @@ class HttpLoad:
         self._answers: Counter[str] = Counter()
         self._took_s: list[float] = []
         self._shed_s: list[float] = []
-        self._begin_s = self._end_s = 0.0
+        self._begin_s = self._counted_s = self._end_s = 0.0
         self._now_s = 0.0
         self._free: deque[_Connection] = deque()
         self._due: deque[float] = deque()
@@ -109,7 +109,8 @@ class HttpLoad:
         gc.disable()
         used_s = _used_s()
         self._begin_s = time.perf_counter()
-        self._end_s = self._begin_s + self._order.seconds
+        self._counted_s = self._begin_s + self._order.lead_s
+        self._end_s = self._counted_s + self._order.seconds
         self._free.extend(connections)
         if self._order.per_s:
             await self._on_schedule()
@@ -118,7 +119,7 @@ class HttpLoad:
                 self._free.popleft()
                 self._busy += 1
                 self.next_for(connection, first=True)
-            await asyncio.sleep(self._order.seconds)
+            await asyncio.sleep(self._order.lead_s + self._order.seconds)
         load_share = (_used_s() - used_s) / (time.perf_counter() - self._begin_s)
         if self._busy:
             self._all_idle.clear()
@@ -180,16 +181,17 @@ class HttpLoad:
         elif not self._busy and not first:
             self._all_idle.set()
 
-    def note(self, status: int, now_s: float) -> None:
+    def note(self, status: int, due_s: float, now_s: float) -> None:
         """An answer came."""
         self._now_s = now_s
-        if now_s < self._end_s:
+        if due_s >= self._counted_s and now_s < self._end_s:
             self._answers[str(status)] += 1
 
-    def ended(self, *, wanted: bool, status: int, took_s: float) -> None:
+    def ended(self, *, wanted: bool, status: int, due_s: float) -> None:
         """A flow ended."""
-        if self._now_s >= self._end_s:
+        if due_s < self._counted_s or self._now_s >= self._end_s:
             return
+        took_s = self._now_s - due_s
         if wanted:
             self._took_s.append(took_s)
         else:

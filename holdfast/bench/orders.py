@@ -28,6 +28,8 @@ class Order:
     path: str = ""
     connections: int = 64
     seconds: float = 3.0
+    lead_s: float = 0.0
+    """The load lasts so much longer, and what is due in its beginning is not counted."""
     per_s: float = 0.0
     calls: int = 0
     subject: str = ""

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,27 +134,6 @@ class Stage:
                 raise BenchFailed(f"PostgreSQL does not catch up within {DRAINED_S:.0f} s")
             await asyncio.sleep(POLL_S)
         return time.perf_counter() - began_s
-
-    @asynccontextmanager
-    async def another_api(self, changes: Mapping[str, str]) -> AsyncIterator[str]:
-        """A second API process of the same system with other settings; its URL."""
-        log = self.data.path.parent / "another-api.log"
-        with socket.create_server(("127.0.0.1", 0), backlog=door.LISTEN_BACKLOG) as listening:
-            descriptor = listening.fileno()
-            launch = Launch(
-                name="another api",
-                command=(sys.executable, "-m", "holdfast", "api", "--fd", str(descriptor)),
-                log=log,
-                environment={**clean_environment(), **self.data.read_settings(), **changes},
-                inherited_fds=(descriptor,),
-            )
-            child = process.spawn(launch)
-            try:
-                url = door.url_of(listening)
-                await door.wait_until_ready(url, lambda: None, log)
-                yield url
-            finally:
-                await asyncio.to_thread(process.stop, child, signal.SIGTERM, 30)
 
     async def command(self, *words: str) -> dict[str, Any]:
         """What a command of the operator says with `--json`. Raises `BenchFailed`."""

@@ -44,7 +44,6 @@ class Answering:
         self.paused_for: list[str] = []
         self.gateway_ms: list[int] = []
         self.commands: list[tuple[str, ...]] = []
-        self.bounds: list[str] = []
         self.answers = {"201": 10}
 
     async def measure(self, order: Order) -> Measured:
@@ -58,11 +57,6 @@ class Answering:
         self.paused = True
         yield
         self.paused = False
-
-    @asynccontextmanager
-    async def another_api(self, changes: dict[str, str]) -> AsyncIterator[str]:
-        self.bounds.append(changes["HOLDFAST_MAX_IN_FLIGHT"])
-        yield "http://bounded"
 
     async def backlog(self) -> int:
         return 50
@@ -121,10 +115,10 @@ async def test_rates_are_measured_without_the_worker_and_in_both_directions(
 
 async def test_latencies_are_measured_at_a_part_of_the_most(stage: Answering) -> None:
     await run(stage, rounds=1)
-    at = {(order.work, order.url): order.per_s for order in stage.orders if order.per_s}
-    assert at["hold", "http://api"] == pytest.approx(70)
-    assert at["hold", "http://bounded"] == pytest.approx(200)
-    assert stage.bounds == ["5"]
+    holds = [order for order in stage.orders if order.work == "hold" and order.per_s]
+    assert [order.per_s for order in holds] == pytest.approx([70, 70, 200])
+    assert [order.connections for order in holds] == [64, 1_000, 10_000]
+    assert [order.lead_s for order in holds] == [0, 0, strain.OVERLOAD_LEAD_S]
     assert stage.gateway_ms == [100, 0]
 
 

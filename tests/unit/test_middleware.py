@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import orjson
@@ -14,9 +14,11 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import middleware
+from api.admission import Admission
 from api.call import Disconnected, Reply, send_reply
-from api.endpoint import CONTEXT
+from api.endpoint import CONTEXT, Endpoint
 from api.middleware import Gate, _level
+from api.shortcuts import Shortcuts
 from engine.errors import Unavailable
 from engine.limits import MAX_REQUEST_LINES_PER_S
 
@@ -232,3 +234,27 @@ async def test_of_many_lines_a_second_most_are_left_out_and_counted(
         await ask(None, away)
     assert lines[-2] == {"event": "request_lines_left_out", "lines": 5, "log_level": "warning"}
     assert lines[-1]["event"] == "request"
+
+
+async def test_a_hold_whose_turn_will_not_come_is_told_so_and_all_else_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Full(Admission):
+        async def enter(self) -> bool:
+            return False
+
+    class Bookings:
+        queued = frozenset({"POST"})
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await well(scope, receive, send)
+
+    monkeypatch.setattr(middleware, "Admission", Full)
+    shortcuts = Shortcuts({"/v1/bookings": cast("Endpoint", Bookings())})
+    transport = httpx.ASGITransport(Gate(well, 10, shortcuts))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        shed = await http.post("/v1/bookings")
+        assert (shed.status_code, shed.json()["code"]) == (503, "overloaded")
+        assert shed.headers["retry-after"] == "1"
+        assert (await http.get("/v1/bookings")).status_code == 200
+        assert (await http.post("/x")).status_code == 200

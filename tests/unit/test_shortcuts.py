@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from api.app import OPERATIONS
+from api.endpoint import Endpoint
 from api.shortcuts import Shortcuts
 
 
@@ -55,6 +56,6 @@ def test_a_shortcut_finds_what_its_route_finds(path: str) -> None:
         match, child = Route(template, endpoint, methods=["GET"]).matches(scope)
         if match is Match.FULL:
             routed = child["path_params"]
-    found = Shortcuts(dict.fromkeys(OFTEN, endpoint)).find(scope)
+    found = Shortcuts(dict.fromkeys(OFTEN, cast("Endpoint", endpoint))).find(scope)
     assert (found is not None) is (routed is not None)
     assert scope.get("path_params") == routed

@@ -1,0 +1,157 @@
+"""Who works, who waits, who is told to come again: a crowd is served, an overload is not kept."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from api.admission import Admission
+from engine.limits import (
+    ADMISSION_PATIENCE_MS,
+    ADMISSION_TARGET_MS,
+    ADMISSION_WINDOW_MS,
+    ADMISSION_WINDOWS,
+)
+
+WINDOW_S = ADMISSION_WINDOW_MS / 1000
+AT_ONCE = 4
+
+
+class Desk:
+    """Callers of an admission, on a clock of their own."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.admission = Admission(AT_ONCE, lambda: self.now_s)
+        self.working = 0
+        self.served = 0
+        self.refused = 0
+        self.calls: list[asyncio.Task[None]] = []
+
+    async def _call(self) -> None:
+        if await self.admission.enter():
+            self.working += 1
+        else:
+            self.refused += 1
+
+    async def come(self, count: int) -> None:
+        """So many come at this moment."""
+        self.calls += [asyncio.create_task(self._call()) for _ in range(count)]
+        await settle()
+
+    async def serve(self, count: int) -> None:
+        """So many of those at work are done, one after the other."""
+        for _ in range(count):
+            if not self.working:
+                return
+            self.working -= 1
+            self.served += 1
+            self.admission.leave()
+            await settle()
+
+    async def windows(self, count: int, come: int, served: int) -> None:
+        """Windows in which so many come and go."""
+        for _ in range(count):
+            self.now_s += WINDOW_S
+            await self.come(come)
+            await self.serve(served)
+
+    @property
+    def waiting(self) -> int:
+        return sum(not call.done() for call in self.calls)
+
+
+async def settle() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_so_many_work_at_once_and_the_others_in_the_order_in_which_they_came() -> None:
+    desk = Desk()
+    await desk.come(AT_ONCE + 3)
+    assert (desk.working, desk.waiting) == (AT_ONCE, 3)
+    await desk.serve(1)
+    assert [call.done() for call in desk.calls[AT_ONCE:]] == [True, False, False]
+    await desk.serve(2)
+    assert (desk.working, desk.waiting, desk.refused) == (AT_ONCE, 0, 0)
+
+
+async def test_a_crowd_that_comes_at_once_is_served_to_the_last() -> None:
+    desk = Desk()
+    await desk.come(1_000)
+    # Each who is served asks again: as many come as go, for as long as you like.
+    await desk.windows(50, come=40, served=40)
+    assert (desk.refused, desk.admission.is_overloaded()) == (0, False)
+    while desk.working:
+        await desk.serve(100)
+    assert desk.served == 3_000
+
+
+async def test_where_more_comes_than_goes_the_queue_is_cut_and_kept_short() -> None:
+    desk = Desk()
+    room = int(20 / WINDOW_S * ADMISSION_TARGET_MS / 1000)
+    await desk.windows(ADMISSION_WINDOWS, come=40, served=20)
+    assert not desk.admission.is_overloaded(), "it may still be a crowd"
+    await desk.windows(2, come=40, served=20)
+    assert desk.admission.is_overloaded()
+    assert desk.waiting <= room
+    before = desk.served
+    await desk.windows(20, come=40, served=20)
+    assert desk.waiting <= room
+    # All who work or wait when a window begins are served in it.
+    assert desk.served - before >= 20 * (AT_ONCE + room - 1)
+
+
+async def test_an_overload_is_over_when_nobody_had_to_be_sent_away() -> None:
+    desk = Desk()
+    await desk.windows(ADMISSION_WINDOWS + 2, come=40, served=20)
+    assert desk.admission.is_overloaded()
+    await desk.windows(3, come=2, served=20)
+    assert not desk.admission.is_overloaded()
+    refused = desk.refused
+    await desk.come(50)
+    assert (desk.refused, desk.waiting) == (refused, 50 - AT_ONCE)
+
+
+async def test_a_queue_that_is_short_is_no_overload_however_fast_they_come() -> None:
+    desk = Desk()
+    for _ in range(40):
+        await desk.windows(1, come=AT_ONCE, served=0)
+        await desk.windows(1, come=0, served=AT_ONCE)
+    assert (desk.refused, desk.admission.is_overloaded()) == (0, False)
+
+
+async def test_while_nothing_goes_those_who_come_are_told_after_a_while_and_not_kept() -> None:
+    desk = Desk()
+    await desk.windows(ADMISSION_WINDOWS + 2, come=10, served=0)
+    assert desk.admission.is_overloaded()
+    assert (desk.working, desk.waiting) == (AT_ONCE, 0)
+    assert desk.refused == 10 * (ADMISSION_WINDOWS + 2) - AT_ONCE
+
+
+async def test_who_waited_beyond_all_patience_is_not_served() -> None:
+    desk = Desk()
+    await desk.come(AT_ONCE + 2)
+    desk.now_s += ADMISSION_PATIENCE_MS / 1000 + 1
+    await desk.come(1)
+    await desk.serve(1)
+    assert desk.refused == 2
+    assert (desk.working, desk.waiting) == (AT_ONCE, 0)
+
+
+@pytest.mark.parametrize("its_turn", [False, True], ids=["waiting", "its turn has come"])
+async def test_who_is_cancelled_takes_nobodys_turn(*, its_turn: bool) -> None:
+    desk = Desk()
+    await desk.come(AT_ONCE + 2)
+    if its_turn:
+        desk.working -= 1
+        desk.admission.leave()
+    desk.calls[AT_ONCE].cancel()
+    await settle()
+    assert desk.calls[AT_ONCE].cancelled()
+    await desk.serve(1)
+    assert desk.calls[AT_ONCE + 1].done()
+    await desk.serve(AT_ONCE)
+    await desk.come(AT_ONCE)
+    assert (desk.working, desk.waiting) == (AT_ONCE, 0)
