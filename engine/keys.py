@@ -162,7 +162,7 @@ FAMILIES: Final = (
         "idempotency",
         ("operation", "scope_id", "key", "customer_id"),
         "string",
-        "fingerprint, a space, the booking as first answered (JSON)",
+        "fingerprint, a space, the booking as first answered: JSON, of a hold what others lack",
         "reserve, confirm",
         "24 hours",
     ),

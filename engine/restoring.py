@@ -18,7 +18,7 @@ from engine.calls import Caller
 from engine.keys import HASH_FUNCTION, Keys
 from engine.limits import IDEMPOTENCY_TTL_MS
 from engine.model import Record, RecordName, is_paying
-from engine.types import ArchivedBooking, Sale, Status, definition_json
+from engine.types import ArchivedBooking, Sale, Status, definition_json, pack_lines
 
 PER_CALL: Final = {
     "forget_keys": 500,
@@ -208,5 +208,13 @@ def booking_argument(archived: ArchivedBooking, grace_ms: int) -> bytes:
 def record_argument(name: RecordName, record: Record) -> bytes:
     """An idempotency record, as `restore_records` takes it."""
     expires_ms = str(record.at_ms + IDEMPOTENCY_TTL_MS)
-    answer = f"{record.fingerprint} {record.answer.to_json().decode()}"
-    return orjson.dumps([*name, expires_ms, answer])
+    answer = record.answer
+    if name[0] == "hold":
+        # As `lua/lib/hold_record.lua` does.
+        kept = (
+            f"{answer.booking_id} {pack_lines(answer.lines)} {answer.amount} {answer.currency} "
+            f"{answer.hold_expires_ms} {answer.created_ms}"
+        )
+    else:
+        kept = answer.to_json().decode()
+    return orjson.dumps([*name, expires_ms, f"{record.fingerprint} {kept}"])

@@ -28,7 +28,7 @@
 -- @include lib/take_back
 -- @include lib/repair_due
 -- @include lib/allow_rate
--- @include lib/replay
+-- @include lib/hold_record
 -- @include lib/pressure
 -- @include lib/retired
 -- @include lib/unchanged
@@ -41,7 +41,7 @@ local booking_id, sale_id, customer_id, key = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local fingerprint, contact, trace = ARGV[7], ARGV[17], ARGV[18]
 
 local record_key = key_idempotency('hold', sale_id, key, customer_id)
-local replay = replay_reply(partition, record_key, fingerprint)
+local replay = replay_hold(partition, record_key, fingerprint, sale_id, customer_id)
 if replay then
   return replay
 end
@@ -202,10 +202,9 @@ if #chosen > 0 then
 else
   redis.call('ZADD', key_due(), 'LT', expires, sale_id)
 end
-local answer = '{' .. members .. '}'
-redis.call('SET', record_key, fingerprint .. ' ' .. answer, 'PX', ARGV[8])
+redis.call('SET', record_key, hold_record(fingerprint, booking), 'PX', ARGV[8])
 if has_contact then
   redis.call('SET', key_contact(booking_id), contact)
 end
 spend_rate(partition, customer_id, arrival_us)
-return {'held', partition.sequence, answer}
+return {'held', partition.sequence, '{' .. members .. '}'}

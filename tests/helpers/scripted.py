@@ -27,7 +27,7 @@ from engine.model import (
 )
 from engine.outcomes import Outcome
 from engine.scripts import load_script
-from engine.types import Booking, Levels, Status, definition_of
+from engine.types import Booking, Levels, Status, definition_of, unpack_lines
 from tests.helpers.script_calls import script_call
 
 START_MS: Final = 4_000_000_000_000
@@ -162,7 +162,11 @@ class ScriptedPartition:
             elif family == "idempotency":
                 operation, scope_id, key, customer_id = rest.split(":")
                 fingerprint, _, answer = self.client.get(name).partition(b" ")
-                booking = Booking.from_json(answer)
+                booking = (
+                    held_of(scope_id, customer_id, answer.decode())
+                    if operation == "hold"
+                    else Booking.from_json(answer)
+                )
                 record = Record(fingerprint.decode(), booking, booking.updated_ms)
                 state.records[operation, scope_id, key, customer_id] = record
         return state
@@ -234,3 +238,23 @@ def booking_of(booking_id: str, fields: dict[str, str]) -> Booking:
     given["warned"] = int(fields.get("warned", 0))
     booking = Booking.from_fields(given | {name: int(fields[name]) for name in numbers})
     return replace(booking, payment=read_payment(fields))
+
+
+def held_of(sale_id: str, customer_id: str, kept: str) -> Booking:
+    """The first answer that a hold's idempotency record keeps."""
+    booking_id, lines, amount, currency, hold_expires_ms, created_ms = kept.split(" ")
+    return Booking(
+        booking_id=booking_id,
+        version=1,
+        sale_id=sale_id,
+        customer_id=customer_id,
+        status=Status.PENDING,
+        cancel_reason=None,
+        lines=unpack_lines(lines),
+        amount=int(amount),
+        currency=currency,
+        hold_expires_ms=int(hold_expires_ms),
+        created_ms=int(created_ms),
+        updated_ms=int(created_ms),
+        extended=False,
+    )
