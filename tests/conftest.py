@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.helpers.client import Client
+from tests.helpers.databases import FurnishedDatabase
 from tests.helpers.servers import Postgres, System, Valkey
 
 
@@ -38,12 +39,16 @@ def redis_url(valkey_server: Valkey) -> str:
     return valkey_server.url
 
 
+@pytest.fixture(scope="session")
+def furnished_database(postgres_server: Postgres) -> FurnishedDatabase:
+    """The worker's database for all tests that take its tables as they are."""
+    return FurnishedDatabase(postgres_server)
+
+
 @pytest.fixture
-def database_url(postgres_server: Postgres) -> Iterator[str]:
+def database_url(furnished_database: FurnishedDatabase) -> str:
     """A database whose tables have no rows."""
-    url = postgres_server.furnished_database()
-    yield url
-    postgres_server.drop_database(url)
+    return furnished_database.emptied()
 
 
 @pytest.fixture

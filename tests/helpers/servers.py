@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -24,7 +23,6 @@ import redis
 
 from holdfast.embedded import postgres, process, valkey
 from holdfast.settings import load_embedded_settings
-from persistence.migrate import migrate
 from tests.helpers import clusters
 from tests.plugins.leftovers import MARK
 
@@ -129,23 +127,12 @@ class Postgres(RunningServer):
         if not anew:
             clusters.place(directory)
         super().__init__(postgres.prepare(directory, directory / "postgres.log"))
-        self._model = ""
 
-    def fresh_database(self, *options: str) -> str:
+    def fresh_database(self) -> str:
         """Make an empty database and return its URL."""
         name = f"t_{secrets.token_hex(6)}"
-        self._tool("createdb", *options, name)
+        self._tool("createdb", name)
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
-
-    def furnished_database(self) -> str:
-        """The same with the tables of the newest version, copied from one that was migrated."""
-        if not self._model:
-            url = self.fresh_database()
-            # Whether an event loop runs here or not.
-            with ThreadPoolExecutor(1) as elsewhere:
-                elsewhere.submit(asyncio.run, migrate(url)).result()
-            self._model = urlsplit(url).path.lstrip("/")
-        return self.fresh_database(f"--template={self._model}")
 
     def drop_database(self, url: str) -> None:
         """Drop a database of `fresh_database`, whoever is connected to it."""
