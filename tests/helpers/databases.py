@@ -42,7 +42,8 @@ _SCHEMA: Final = """
 """
 _END_OTHERS: Final = """
     SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND backend_type = 'client backend'
 """
 _EMPTY: Final = """
     SET synchronous_commit = off;

@@ -21,6 +21,10 @@ from tests.simulation.regressions import PLANS, SHOW
 from tests.simulation.report import Report, is_red
 from tests.simulation.run import run
 
+# It runs the same few hundred lines a million times, and counting each time doubles what it takes.
+# Other tests cover them.
+pytestmark = pytest.mark.no_cover
+
 SEEDS = range(250)
 FRESH = 10
 """Seeds that nobody ever ran; they are printed."""
