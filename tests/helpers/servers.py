@@ -24,6 +24,7 @@ import redis
 from holdfast.embedded import postgres, process, valkey
 from holdfast.settings import load_embedded_settings
 from tests.helpers import clusters
+from tests.helpers.commands import run_command
 from tests.plugins.leftovers import MARK
 
 
@@ -216,14 +217,10 @@ class System:
 
     def command(self, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run another `holdfast` command against this system."""
-        return subprocess.run(
-            holdfast(*arguments, "--data", str(self.directory)),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            env=clean_environment(self.environment),
-            timeout=timeout_s,
-            check=False,
+        return run_command(
+            (*arguments, "--data", str(self.directory)),
+            clean_environment(self.environment),
+            timeout_s,
         )
 
     def stop(self, timeout_s: float = 60.0) -> int:
