@@ -8,18 +8,22 @@ from typing import Any
 
 from tests.helpers import books
 from tests.helpers.client import Client
+from tests.helpers.faults import family
 from tests.helpers.load import Load, items_of, put_sales
-from tests.helpers.servers import System, is_alive, wait_for
+from tests.helpers.servers import System, is_alive
 
 CAPACITIES = {"first": {"A": 5_000, "B": 5_000}, "second": {"A": 5_000}}
 
 
 def everybody(pids: dict[str, Any]) -> list[int]:
-    """The process ids of `run.json`, flat."""
-    flat: list[int] = []
-    for value in pids.values():
-        flat += value if isinstance(value, list) else [value] if value else []
-    return flat
+    """The processes of `run.json`, and what they started."""
+    named = [
+        pid
+        for value in pids.values()
+        for pid in (value if isinstance(value, list) else [value])
+        if pid
+    ]
+    return [process.pid for process in family(named)]
 
 
 async def seen(system: System) -> dict[str, Any]:
@@ -44,7 +48,7 @@ async def test_up_comes_back_with_all_its_data_after_a_stop_and_after_a_kill(
             await put_sales(admin, CAPACITIES)
         client = Client(system.url, system.headers("service"))
         async with client, Load(client, items_of(CAPACITIES), seed=4) as load:
-            await load.held_more(150)
+            await load.held_more(60)
         await books.check(system, load, CAPACITIES)
         before, token = await seen(system), system.run["tokens"]["service"]
 
@@ -70,8 +74,9 @@ async def test_up_comes_back_with_all_its_data_after_a_stop_and_after_a_kill(
         # As nobody should: what it started ends with it, and it finds its data all the same.
         pids = everybody(system.pids)
         system.kill()
-        wait_for(lambda: not any(is_alive(pid) for pid in pids), "all processes end")
+        # At once, while the old servers still shut down: the new ones wait for them.
         system.start()
+        assert [pid for pid in pids if is_alive(pid)] == []
         assert await seen(system) == before
         await books.check(system, load, CAPACITIES)
 

@@ -24,21 +24,25 @@ from tests.helpers.wrapped_valkey import wrapped
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="ptrace as Linux has it")
 
-CAPACITIES = {f"synced-{number}": {"A": 100_000, "B": 100_000} for number in range(3)}
 
-
-@pytest.fixture
-def system(tmp_path: Path) -> Iterator[System]:
-    """A system whose Valkey can be traced; one for each test, which leaves it half dead."""
-    with System(tmp_path / "data", **wrapped(tmp_path)) as system:
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system whose Valkey can be traced; the last test leaves it half dead."""
+    directory = tmp_path_factory.mktemp("system")
+    with System(directory / "data", **wrapped(directory)) as system:
         yield system
+
+
+def capacities(name: str) -> dict[str, dict[str, int]]:
+    return {f"{name}-{number}": {"A": 100_000, "B": 100_000} for number in range(3)}
 
 
 async def test_what_was_synced_before_the_kill_has_every_acknowledged_booking(
     system: System, admin: Client, service: Client, tmp_path: Path
 ) -> None:
-    await put_sales(admin, CAPACITIES)
-    async with Load(service, items_of(CAPACITIES), seed=8, buyers=16, pause_s=0.02) as load:
+    sales = capacities("synced")
+    await put_sales(admin, sales)
+    async with Load(service, items_of(sales), seed=8, buyers=16, pause_s=0.02) as load:
         async with power_cut(system, load, min_unsynced_bytes=1) as cut:
             assert await lost(load, cut, tmp_path / "left") == []
         # The server starts on the file as it was cut, and everybody goes on where they were.
@@ -46,16 +50,17 @@ async def test_what_was_synced_before_the_kill_has_every_acknowledged_booking(
     assert cut.trace.replies > 20
     assert cut.trace.early_replies == 0
     assert cut.trace.syncs >= cut.trace.writes - 1
-    await books.check(system, load, CAPACITIES)
+    await books.check(system, load, sales)
 
 
 async def test_a_server_that_syncs_once_a_second_is_seen_to_lose_acknowledged_bookings(
     system: System, admin: Client, service: Client, tmp_path: Path
 ) -> None:
-    await put_sales(admin, CAPACITIES)
+    sales = capacities("unsynced")
+    await put_sales(admin, sales)
     async with redis.asyncio.Redis.from_url(system.run["redis_url"]) as client:
         await client.config_set("appendfsync", "everysec")
-    load = Load(service, items_of(CAPACITIES), seed=9, buyers=16, pause_s=0.02, give_up_s=0)
+    load = Load(service, items_of(sales), seed=9, buyers=16, pause_s=0.02, give_up_s=0)
     async with load, power_cut(system, load, min_unsynced_bytes=40_000) as cut:
         assert await lost(load, cut, tmp_path / "left") != []
     assert cut.trace.early_replies > 0

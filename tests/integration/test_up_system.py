@@ -1,6 +1,7 @@
-"""`holdfast up` as a person runs it: the whole system, its run file, its end and its return.
+"""`holdfast up` as a person runs it: the whole system, its run file, what it refuses, its end.
 
 The tests that break nothing come first; those that stop, kill or rob the same system are last.
+That it comes back with all its data, stopped or killed: `acceptance/test_restart.py`.
 """
 
 from __future__ import annotations
@@ -211,32 +212,6 @@ def test_whatever_dies_is_started_again_and_the_run_file_says_so(running: System
     wait_for(lambda: ready(running), "it is ready again")
     assert hold(running).status_code == 201
     assert levels(running)["standing"]["held"] == before + 2
-
-
-def test_stopped_and_started_again_it_has_all_its_data(running: System) -> None:
-    booking = hold(running, quantity=3)
-    assert booking.status_code == 201, booking.text
-    before, processes = levels(running), everybody(running.pids)
-    assert before["standing"]["held"] >= 3
-    assert running.stop() == 0
-    assert not running.run_file.exists()
-    assert not [pid for pid in processes if is_alive(pid)]
-
-    running.start()
-    assert levels(running) == before
-    place = f"{running.url}/v1/bookings/{booking.json()['id']}"
-    again = httpx.get(place, headers=running.headers("customer"))
-    assert again.json() == booking.json()
-
-
-def test_kill_minus_nine_of_up_leaves_no_process_and_loses_nothing(running: System) -> None:
-    assert hold(running).status_code == 201
-    before, processes = levels(running), everybody(running.pids)
-    running.kill()
-    # At once, while the old servers still shut down: the new ones wait for them.
-    running.start()
-    assert levels(running) == before
-    assert not [pid for pid in processes if is_alive(pid)]
 
 
 def test_another_number_of_partitions_is_refused(running: System) -> None:
