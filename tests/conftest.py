@@ -2,7 +2,7 @@
 
 `redis_url` and `bare_database_url` are empty at the start of every test that asks for them, and
 `database_url` has nothing but its tables. `system` is the whole system, one for each module that
-asks for it; its tests take sales of their own.
+asks for it, or one for several; its tests take sales of their own.
 """
 
 from __future__ import annotations
@@ -57,6 +57,13 @@ def bare_database_url(postgres_server: Postgres) -> Iterator[str]:
     url = postgres_server.fresh_database()
     yield url
     postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def shared_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """The whole system, for modules that leave it as it was: see `tests.plugins.order`."""
+    with System(tmp_path_factory.mktemp("system") / "data") as system:
+        yield system
 
 
 @pytest.fixture(scope="module")

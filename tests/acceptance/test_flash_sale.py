@@ -6,12 +6,20 @@ import asyncio
 import random
 from collections import Counter
 
+import pytest
+
 from tests.helpers import books
 from tests.helpers.client import Client
 from tests.helpers.load import levels_of, make_hold, put_sale, sale_body
 from tests.helpers.servers import System
 
 SEED = 2
+
+
+@pytest.fixture(scope="module")
+def system(shared_system: System) -> System:
+    """One with other modules: nothing here breaks it."""
+    return shared_system
 
 
 async def test_five_hundred_identical_requests_make_one_booking_and_get_one_body(

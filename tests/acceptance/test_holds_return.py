@@ -7,6 +7,8 @@ import random
 import time
 from datetime import datetime
 
+import pytest
+
 from tests.helpers import books
 from tests.helpers.client import Answer, Client
 from tests.helpers.faults import frozen
@@ -14,6 +16,12 @@ from tests.helpers.load import levels_of, make_hold, make_key, put_sale, sale_bo
 from tests.helpers.servers import System
 
 SEED = 3
+
+
+@pytest.fixture(scope="module")
+def system(shared_system: System) -> System:
+    """One with other modules: nothing here breaks it."""
+    return shared_system
 
 
 async def until_due(held: Answer) -> None:

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import secrets
 
+import pytest
+
 from tests.helpers.servers import System
 from tests.helpers.short_histories import Histories
 
 HISTORIES = 24
 FREEZE_EVERY = 4
+
+
+@pytest.fixture(scope="module")
+def system(shared_system: System) -> System:
+    """One with other modules: nothing here breaks it."""
+    return shared_system
 
 
 async def test_every_short_history_is_explained_by_some_order(system: System) -> None:
