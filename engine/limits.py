@@ -178,6 +178,12 @@ MAX_REFUSED_ATTEMPTS: Final = 12
 """Times that a notice is tried which its server refuses for good; servers err."""
 MAX_SMS_CHARS: Final = 640
 SMTP_TIMEOUT_MS: Final = 15_000
+MAX_MAILS_PER_SESSION: Final = 100
+"""Sent over one SMTP session: servers end them after some hundred, and spread load anew."""
+SMTP_IDLE_MS: Final = 5_000
+"""How long an SMTP session is kept for the next mail."""
+SMTP_QUIT_MS: Final = 1_000
+"""How long a server may take to say goodbye."""
 SALE_NAMES_FRESH_MS: Final = 60_000
 WEBHOOK_DISABLE_AFTER_MS: Final = 5 * 86_400 * 1000
 ENDPOINTS_FRESH_MS: Final = 1_000

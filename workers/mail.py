@@ -2,98 +2,102 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from binascii import b2a_qp
 from email.errors import MessageError
+from email.header import Header
 from email.headerregistry import Address
-from email.message import EmailMessage
 from email.utils import formatdate, parseaddr
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from engine.limits import SMTP_TIMEOUT_MS
 from persistence.deliveries import Delivery
 from workers.notices import Letter
 from workers.people import People
 from workers.sending import Poison, Told, Verdict
+from workers.smtp import Sessions
 
 EMAIL: Final = "email"
 """What the channel is called among the destinations."""
 _PERMANENT: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """An SMTP server, as `HOLDFAST_SMTP_URL` names it."""
-
-    host: str
-    port: int
-    username: str | None
-    password: str | None
-    use_tls: bool
-    start_tls: bool | None
-
-
-def server_of(url: str) -> Server:
-    """Read `smtp://`, `smtp+starttls://` or `smtps://[user:password@]host[:port]`.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    parts = urlsplit(url)
-    if parts.scheme == "smtps":
-        port, use_tls, start_tls = 465, True, False
-    elif parts.scheme == "smtp+starttls":
-        port, use_tls, start_tls = 587, False, True
-    elif parts.scheme == "smtp":
-        port, use_tls, start_tls = 587, False, None
-    else:
-        raise ValueError("must be smtp://, smtp+starttls:// or smtps://[user:password@]host[:port]")
-    if not parts.hostname:
-        raise ValueError("lacks a host")
-    return Server(
-        host=parts.hostname,
-        port=parts.port or port,
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        use_tls=use_tls,
-        start_tls=start_tls,
-    )
+_BOUNDARY: Final = "=_holdfast"
+"""No part can hold it: in quoted-printable a "=" is followed by digits or the end of its line."""
+_CRLF: Final = "\r\n"
+_LINE_END: Final = re.compile(r"\r\n?|\n")
 
 
 def domain_of(sender: str) -> str:
-    """The domain of an address with or without a name."""
-    return parseaddr(sender)[1].rpartition("@")[2]
+    """The domain of an address with or without a name, in ASCII."""
+    return address_of(parseaddr(sender)[1]).rpartition("@")[2]
 
 
-def message_of(event_id: str, sender: str, recipient: str, letter: Letter) -> EmailMessage:
+def message_of(event_id: str, sender: str, recipient: str, letter: Letter) -> bytes:
     """The e-mail of a letter. Its Message-ID is made of the event: a resend has the same.
 
+    Written out by hand: the library's messages, which parse each header that they are given, cost
+    several times what sending one does.
+
     Raises:
-        ValueError: the recipient cannot be written into a header.
+        ValueError, MessageError: an address or the subject cannot be written into a header.
     """
     domain = domain_of(sender)
-    user, _, host = recipient.rpartition("@")
-    message = EmailMessage()
-    message["From"] = sender
-    message["To"] = Address(username=user, domain=host)
-    message["Subject"] = letter.subject
-    message["Date"] = formatdate(usegmt=True)
-    message["Message-ID"] = f"<{event_id}.{EMAIL}@{domain}>"
-    message["List-Id"] = f"<bookings.{domain}>"
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(letter.text)
-    message.add_alternative(letter.html, subtype="html")
-    return message
+    headers = (
+        f"From: {_named(sender)}",
+        f"To: {address_of(recipient)}",
+        f"Subject: {_words(letter.subject, 'Subject')}",
+        f"Date: {formatdate()}",
+        f"Message-ID: <{event_id}.{EMAIL}@{domain}>",
+        f"List-Id: <bookings.{domain}>",
+        "Auto-Submitted: auto-generated",
+        "MIME-Version: 1.0",
+        f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"',
+    )
+    parts = [
+        f"--{_BOUNDARY}\r\n"
+        f'Content-Type: text/{kind}; charset="utf-8"\r\n'
+        "Content-Transfer-Encoding: quoted-printable\r\n\r\n".encode()
+        + _quoted(text)
+        for kind, text in (("plain", letter.text), ("html", letter.html))
+    ]
+    head = "".join(f"{header}\r\n" for header in headers).encode()
+    return b"".join((head, b"\r\n", *parts, f"--{_BOUNDARY}--\r\n".encode()))
+
+
+def address_of(text: str) -> str:
+    """An address as envelopes and headers have it: its domain in ASCII.
+
+    Raises:
+        ValueError: it is none.
+    """
+    user, _, host = text.rpartition("@")
+    return Address(username=user, domain=host.encode("idna").decode()).addr_spec
+
+
+def _named(sender: str) -> str:
+    name, address = parseaddr(sender)
+    if not name.isascii():
+        return f"{_words(name, 'From')} <{address_of(address)}>"
+    return str(Address(display_name=name, addr_spec=address_of(address)))
+
+
+def _words(text: str, header: str) -> str:
+    """What a header says, folded and in ASCII."""
+    return Header(text, header_name=header).encode(linesep="\r\n")
+
+
+def _quoted(text: str) -> bytes:
+    """A part's lines as quoted-printable; the last line end belongs to the boundary after it."""
+    return b2a_qp(f"{_LINE_END.sub(_CRLF, text)}{_CRLF}".encode(), istext=True)
 
 
 class MailSender:
-    """Sends notices over SMTP, a connection for each."""
+    """Sends notices over SMTP."""
 
-    def __init__(self, server: Server, sender: str, people: People) -> None:
-        self._server = server
+    def __init__(self, sessions: Sessions, sender: str, people: People) -> None:
+        self._sessions = sessions
         self._sender = sender
+        self._from = address_of(parseaddr(sender)[1])
         self._people = people
 
     async def send(self, delivery: Delivery) -> Told:
@@ -103,26 +107,16 @@ class MailSender:
             if addressed is None or not addressed.contact.email:
                 return Told(Verdict.NOBODY)
             letter = self._people.templates.letter(addressed.notice, addressed.values)
-            message = message_of(
-                delivery.event.event_id, self._sender, addressed.contact.email, letter
-            )
+            recipient = address_of(addressed.contact.email)
+            message = message_of(delivery.event.event_id, self._sender, recipient, letter)
         except (Poison, ValueError, MessageError) as poison:
             return Told(Verdict.POISONED, detail=_safe(poison))
-        server = self._server
         try:
-            _, answer = await aiosmtplib.send(
-                message,
-                hostname=server.host,
-                port=server.port,
-                username=server.username,
-                password=server.password,
-                use_tls=server.use_tls,
-                start_tls=server.start_tls,
-                timeout=SMTP_TIMEOUT_MS / 1000,
-            )
-        except aiosmtplib.SMTPRecipientsRefused as refused:
-            codes = [one.code for one in refused.recipients]
-            return _refused(max(codes, default=0), "the recipient was refused")
+            answer = await self._sessions.send(self._from, recipient, message)
+        except aiosmtplib.SMTPNotSupported:
+            return Told(Verdict.REFUSED, detail="the server takes ASCII addresses only")
+        except aiosmtplib.SMTPRecipientRefused as refused:
+            return _refused(refused.code, "the recipient was refused")
         except aiosmtplib.SMTPDataError as refused:
             return _refused(refused.code, "the message was refused")
         except aiosmtplib.SMTPResponseException as error:

@@ -19,12 +19,13 @@ from persistence.pool import Pool, create_pool
 from workers.dealer import Dealer
 from workers.deliverer import Deliverer, Patience
 from workers.loops import Loop
-from workers.mail import EMAIL, MailSender, server_of
+from workers.mail import EMAIL, MailSender
 from workers.notices import TYPES, Names, Templates
 from workers.people import People
 from workers.sending import Poison, Sender
 from workers.settings import queue_pool
 from workers.sms import SMS, SmsSender, provider_of
+from workers.smtp import open_sessions, server_of
 from workers.stream import Streamer
 from workers.tidier import Tidier
 from workers.webhooks import WebhookSender, open_session
@@ -103,13 +104,15 @@ async def _people(
     people = People(vault, Names(deliveries.sale_names), templates)
     senders: dict[str, Sender] = {}
     timeout = aiohttp.ClientTimeout(total=WEBHOOK_TIMEOUT_MS / 1000)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
         if settings.smtp_url:
             try:
                 server = server_of(settings.smtp_url)
             except ValueError as fault:
                 raise SettingsError(f"HOLDFAST_SMTP_URL: {fault}") from None
-            senders[EMAIL] = MailSender(server, settings.mail_from, people)
+            sessions = await stack.enter_async_context(open_sessions(server))
+            senders[EMAIL] = MailSender(sessions, settings.mail_from, people)
         if settings.sms_url:
             try:
                 provider = provider_of(session, settings.sms_url)

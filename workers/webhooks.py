@@ -33,7 +33,9 @@ class Forbidden(OSError):
     """The address is not one that a webhook may go to."""
 
 
-def open_session(*, allow_private: bool) -> aiohttp.ClientSession:
+def open_session(
+    *, allow_private: bool, timeout_ms: int = WEBHOOK_TIMEOUT_MS
+) -> aiohttp.ClientSession:
     """A session for requests to addresses that others chose.
 
     The address is looked at when a connection is made, and it is the one connected to: a name that
@@ -49,7 +51,7 @@ def open_session(*, allow_private: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         # No limit of its own: one host that hangs must not keep connections from the others.
         connector=aiohttp.TCPConnector(limit=0, socket_factory=make_socket),
-        timeout=aiohttp.ClientTimeout(total=WEBHOOK_TIMEOUT_MS / 1000),
+        timeout=aiohttp.ClientTimeout(total=timeout_ms / 1000),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,

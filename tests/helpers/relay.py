@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from engine.limits import WEBHOOK_TIMEOUT_MS
 from engine.tasks import end_tasks
 from engine.types import CancelReason
 from persistence.deliveries import Deliveries, Target
@@ -89,6 +90,7 @@ async def open_relay(
     ledger: Ledger,
     *,
     allow_private: bool = True,
+    timeout_ms: int = WEBHOOK_TIMEOUT_MS,
     patience: Patience = PATIENT,
     channels: Mapping[str, Sender] | None = None,
     wants: Mapping[str, Collection[str]] | None = None,
@@ -96,7 +98,7 @@ async def open_relay(
 ) -> AsyncIterator[Relay]:
     """A relay; `wrap` may put something between it and its webhooks."""
     vault = ledger.engine.vault
-    async with open_session(allow_private=allow_private) as session:
+    async with open_session(allow_private=allow_private, timeout_ms=timeout_ms) as session:
 
         def webhook(target: Target) -> Sender:
             return wrap(WebhookSender(session, vault, target, SOURCE))

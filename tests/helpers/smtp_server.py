@@ -2,7 +2,7 @@
 
 `python -m tests.helpers.smtp_server FILE` serves on a free port of loopback, prints it, and writes
 each message that it took as a line of JSON. Commands on its stdin change how it behaves: `refuse
-SHARE SEED`, or `fine`.
+SHARE SEED`, `tire MAILS HOW` or `fine`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import json
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import IO, Any
@@ -29,9 +30,25 @@ class Handler:
     path: Path
     share: float = 0.0
     dice: random.Random | None = None
+    most: int | None = None
+    how: str = ""
+    begun: Counter[str] = field(default_factory=Counter)
+    """Mails by session, which is called by its client's address and port."""
 
     def refuses(self) -> bool:
         return self.dice is not None and self.dice.random() < self.share
+
+    async def handle_MAIL(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, _options: Any
+    ) -> str:
+        self.begun[str(session.peer)] += 1
+        if self.most is not None and self.begun[str(session.peer)] > self.most:
+            self.note({"refused": "session"})
+            if self.how == "cut" and server.transport:
+                server.transport.close()
+            return self.how + " enough for today"
+        envelope.mail_from = address
+        return "250 OK"
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: Any
@@ -43,7 +60,7 @@ class Handler:
         return "250 OK"
 
     async def handle_DATA(  # noqa: N802
-        self, server: SMTP, _session: Session, envelope: Envelope
+        self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
         content = envelope.original_content or b""
         message = message_from_bytes(content, policy=policy.default)
@@ -51,6 +68,7 @@ class Handler:
         self.note(
             {
                 "to": envelope.rcpt_tos,
+                "session": str(session.peer),
                 "subject": message["subject"],
                 "message_id": message["message-id"],
                 "list_id": message["list-id"],
@@ -81,8 +99,10 @@ async def serve(path: Path) -> None:
         match line.split():
             case ["refuse", share, seed]:
                 handler.share, handler.dice = float(share), random.Random(int(seed))
+            case ["tire", most, how]:
+                handler.most, handler.how = int(most), how
             case _:
-                handler.dice = None
+                handler.dice, handler.most = None, None
         print("done", flush=True)
 
 
@@ -103,6 +123,10 @@ class MailServer:
     def refuse(self, share: float, seed: int) -> None:
         """Refuse this share of recipients, and lose this share of answers."""
         self._tell(f"refuse {share} {seed}")
+
+    def tire(self, mails: int, how: str) -> None:
+        """Take so many mails in a session; at the next one answer with a code, or `cut` it off."""
+        self._tell(f"tire {mails} {how}")
 
     def fine(self) -> None:
         """Take everything."""

@@ -29,6 +29,16 @@ def status(code: int, **headers: str) -> Answer:
     return answer
 
 
+def late(seconds: float) -> Answer:
+    """Take it, and say so when nobody waits for it any more."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        await asyncio.sleep(seconds)
+        return web.Response(text="sorry")
+
+    return answer
+
+
 async def hang(_request: web.Request) -> web.Response:
     """Never answer."""
     await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""Fixtures of the payment gateways: the simulator, and localstripe behind its fault proxy."""
+"""Fixtures of several files: the payment gateways, and a relay with somebody it sends to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import pytest
 
 from tests.helpers.fault_proxy import FaultProxy
 from tests.helpers.gateways import API_KEY, LocalStripe, Simulator
+from tests.helpers.ledger import Ledger, concert, open_ledger
+from tests.helpers.relay import Relay, open_relay
 from tests.helpers.shop import CallingSimulator, Shop, open_shop
+from tests.helpers.subscriber import Subscriber, subscriber
 
 
 @pytest.fixture
@@ -68,3 +71,25 @@ async def direct(localstripe: LocalStripe) -> AsyncIterator[aiohttp.ClientSessio
     headers = {"Authorization": f"Bearer {API_KEY}"}
     async with aiohttp.ClientSession(localstripe.url, headers=headers) as session:
         yield session
+
+
+@pytest.fixture
+async def ledger(redis_url: str, database_url: str) -> AsyncIterator[Ledger]:
+    """Engine and PostgreSQL, with the concert on sale."""
+    async with open_ledger(redis_url, database_url) as opened:
+        await opened.engine.sales.put(concert())
+        yield opened
+
+
+@pytest.fixture
+async def relay(ledger: Ledger) -> AsyncIterator[Relay]:
+    """A relay over that ledger, without channels to people."""
+    async with open_relay(ledger) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def partner() -> AsyncIterator[Subscriber]:
+    """A subscriber that takes everything, as long as a test does not tell it otherwise."""
+    async with subscriber() as opened:
+        yield opened

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-import pytest_asyncio
 from aiohttp import web
 
 from engine.limits import MAX_REFUSED_ATTEMPTS
 from engine.types import CancelReason, Contact
 from persistence.deliveries import Deliveries
-from tests.helpers.ledger import Ledger, concert, open_ledger
+from tests.helpers.ledger import Ledger
 from tests.helpers.purse import Purse
 from tests.helpers.relay import Relay, open_relay
 from tests.helpers.smtp_server import MailServer, mail_server
-from workers.mail import EMAIL, MailSender, server_of
+from workers.mail import EMAIL, MailSender
 from workers.notices import TYPES, Names, Templates
 from workers.people import People
 from workers.sms import SMS, SmsSender, provider_of
+from workers.smtp import open_sessions, server_of
 
 SENDER = "Shop <shop@shop.example>"
 ANN = Contact("ann@example.com", "+4312345678")
@@ -42,23 +42,18 @@ def mail(server: MailServer) -> MailServer:
     return server
 
 
-@pytest_asyncio.fixture
-async def ledger(redis_url: str, database_url: str) -> AsyncIterator[Ledger]:
-    async with open_ledger(redis_url, database_url) as opened:
-        await opened.engine.sales.put(concert(capacity=1_000))
-        yield opened
-
-
-def people_of(ledger: Ledger) -> People:
+def people_of(ledger: Ledger, templates: Path | None = None) -> People:
     names = Names(Deliveries(ledger.pool).sale_names)
-    return People(ledger.engine.vault, names, Templates(None))
+    return People(ledger.engine.vault, names, Templates(templates))
 
 
 @asynccontextmanager
-async def mailing(ledger: Ledger, url: str) -> AsyncIterator[Relay]:
-    sender = MailSender(server_of(url), SENDER, people_of(ledger))
-    async with open_relay(ledger, channels={EMAIL: sender}, wants={EMAIL: TYPES}) as relay:
-        yield relay
+async def mailing(ledger: Ledger, url: str, templates: Path | None = None) -> AsyncIterator[Relay]:
+    people = people_of(ledger, templates)
+    async with open_sessions(server_of(url)) as sessions:
+        channels = {EMAIL: MailSender(sessions, SENDER, people)}
+        async with open_relay(ledger, channels=channels, wants={EMAIL: TYPES}) as relay:
+            yield relay
 
 
 async def left(ledger: Ledger) -> list[tuple[object, ...]]:
@@ -154,10 +149,7 @@ async def test_a_template_that_fails_parks_its_notice_and_the_rest_flows(
     ledger: Ledger, mail: MailServer, tmp_path: Path
 ) -> None:
     (tmp_path / "cancelled.txt").write_text("Oh\n{{ nothing_of_the_kind }}\n")
-    people = people_of(ledger)
-    people.templates = Templates(tmp_path)
-    sender = MailSender(server_of(mail.url), SENDER, people)
-    async with open_relay(ledger, channels={EMAIL: sender}, wants={EMAIL: TYPES}) as relay:
+    async with mailing(ledger, mail.url, tmp_path) as relay:
         await Purse(ledger.engine).refund(
             await Purse(ledger.engine).pay(await ledger.hold(contact=ANN))
         )

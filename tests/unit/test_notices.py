@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from engine.types import Booking, unpack_lines
 from persistence.deliveries import SaleNames
 from tests.unit.payment_journals import JOURNALS, journal
 from tests.unit.test_openapi import settings
-from workers.mail import Server, message_of, server_of
+from workers.mail import message_of
 from workers.notices import TYPES, Letter, Notice, Templates, moment, money, notice_of, values_of
 from workers.sending import Poison
+from workers.smtp import Server, server_of
 
 NAMES = SaleNames("Rock & <b>Roll</b>", {"P": "Parterre"})
 TOLD = {
@@ -114,8 +116,22 @@ def test_an_item_without_a_name_is_called_by_its_id() -> None:
 LETTER = Letter("Hello", "text\n", "<p>html</p>\n")
 
 
-def made(to: str = "ann@example.com", sender: str = "Shop <shop@shop.example>") -> EmailMessage:
-    return message_of("000-1-2-1", sender, to, LETTER)
+def made(
+    to: str = "ann@example.com",
+    sender: str = "Shop <shop@shop.example>",
+    letter: Letter = LETTER,
+) -> EmailMessage:
+    written = message_of("000-1-2-1", sender, to, letter)
+    assert max(map(len, written.split(b"\r\n"))) <= 78
+    read = message_from_bytes(written, policy=policy.default)
+    assert not read.defects
+    return read
+
+
+def contents(message: EmailMessage) -> list[str]:
+    parts = list(message.iter_parts())
+    assert all(isinstance(part, EmailMessage) for part in parts)
+    return [part.get_content().replace("\r\n", "\n") for part in parts]
 
 
 def test_an_email_can_be_told_from_its_resend_and_filtered() -> None:
@@ -123,8 +139,37 @@ def test_an_email_can_be_told_from_its_resend_and_filtered() -> None:
     assert message["Message-ID"] == made()["Message-ID"] == "<000-1-2-1.email@shop.example>"
     assert message["List-Id"] == "<bookings.shop.example>"
     assert message["Auto-Submitted"] == "auto-generated"
-    assert (message["To"], message["Subject"]) == ("ann@example.com", "Hello")
+    assert (message["From"], message["To"]) == ("Shop <shop@shop.example>", "ann@example.com")
+    assert message["Subject"] == "Hello"
     assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Käse\n.\n..\nFrom here\n  \n\ttab\t\n",
+        "=_holdfast\n--=_holdfast--\n=41\n",
+        "x" * 3_000 + " \n",
+        "漢字" * 500 + "\n",
+        "\n\n",
+    ],
+)
+def test_an_email_says_what_its_letter_says(text: str) -> None:
+    message = made(letter=Letter("Größe 漢字 " * 12, text, f"<p>{text}</p>\n"))
+    assert message["Subject"].strip() == ("Größe 漢字 " * 12).strip()
+    assert contents(message) == [text, f"<p>{text}</p>\n"]
+
+
+def test_lines_that_end_otherwise_end_as_in_every_email() -> None:
+    message = made(letter=Letter("Hello", "one\r\ntwo\rthree", ""))
+    assert contents(message) == ["one\ntwo\nthree", ""]
+
+
+def test_names_and_domains_that_are_not_ascii_are_written_so_that_every_server_takes_them() -> None:
+    message = made("ann@münchen.example", '"Käse, Brot" <shop@käse.example>')
+    assert message["To"].addresses[0].addr_spec == "ann@xn--mnchen-3ya.example"
+    assert message["From"].addresses[0].display_name == "Käse, Brot"
+    assert message["Message-ID"].endswith("@xn--kse-qla.example>")
 
 
 @pytest.mark.parametrize("to", ["ann@example.com\r\nBcc: eve@example.com", "a\nb@example.com"])
