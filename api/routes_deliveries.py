@@ -11,8 +11,15 @@ from api.paging import bad_cursor
 from api.problems import Problem
 from api.routes_endpoints import TAG, absent
 from api.schemas import Nothing
-from api.schemas_events import DeliveriesQuery, LogQuery
-from api.shapes_events import DeliveriesPage, DeliveryShown, show_deliveries, show_delivery
+from api.schemas_events import DeliveriesQuery, LogQuery, ParkedAsked
+from api.shapes_events import (
+    DeliveriesPage,
+    DeliveryShown,
+    Retried,
+    show_deliveries,
+    show_delivery,
+)
+from engine.limits import MAX_RETRIED_DELIVERIES
 from persistence.endpoints import LoggedDelivery
 from persistence.reads import InvalidCursor
 
@@ -67,6 +74,13 @@ async def list_deliveries(call: Call) -> Reply:
 async def retry_delivery(call: Call) -> Reply:
     """Send an event once more to where it was to go."""
     return _accepted(await call.parts.endpoints.deliver_again(int(call.path["delivery_id"])))
+
+
+async def retry_parked(call: Call) -> Reply:
+    """Send everything that is parked at one place."""
+    body: ParkedAsked = call.body
+    retried: Retried = {"retried": await call.parts.endpoints.retry_parked(body.destination)}
+    return json_reply(202, retried)
 
 
 _AGAIN: Final = (
@@ -137,5 +151,22 @@ OPERATIONS: Final = (
         path_ids={"delivery_id": DELIVERY},
         body=Nothing,
         answers={202: Answered(about="It will be sent.", shape=DeliveryShown)},
+    ),
+    Operation(
+        name="retryParkedDeliveries",
+        method="POST",
+        path="/v1/ops/deliveries/retry",
+        tag="operations",
+        summary="Send everything that was given up at one place",
+        about=(
+            "After the place has been mended: the deliveries wait again, where they were in the "
+            f"order of their subjects, each under the id it had. At most {MAX_RETRIED_DELIVERIES} "
+            "a call, the oldest first; 0 says that there are no more."
+        ),
+        handler=retry_parked,
+        scopes=ADMINS,
+        body=ParkedAsked,
+        body_required=True,
+        answers={202: Answered(about="They will be sent.", shape=Retried)},
     ),
 )

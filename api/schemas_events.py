@@ -99,6 +99,19 @@ class EndpointChanged(Body):
         return url_faults(self.url) + filter_faults(self.events)
 
 
+Destination = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9_]{1,64}$"),
+    Field(description="`stream`, `email`, `sms` or a webhook endpoint's id."),
+]
+
+
+class ParkedAsked(Body):
+    """Whose parked deliveries."""
+
+    destination: Destination
+
+
 class LogQuery(PageQuery):
     """Which deliveries."""
 
@@ -108,8 +121,4 @@ class LogQuery(PageQuery):
 class DeliveriesQuery(LogQuery):
     """Which deliveries, to wherever."""
 
-    destination: Annotated[
-        str | None,
-        StringConstraints(pattern=r"^[a-z0-9_]{1,64}$"),
-        Field(description="`stream`, `email`, `sms` or a webhook endpoint's id."),
-    ] = None
+    destination: Destination | None = None

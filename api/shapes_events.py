@@ -62,6 +62,12 @@ class DeliveriesPage(TypedDict):
     next_cursor: str | None
 
 
+class Retried(TypedDict):
+    """How many deliveries will be tried anew."""
+
+    retried: int
+
+
 def _moment(ms: int | None) -> Moment | None:
     return None if ms is None else rfc3339(ms)
 

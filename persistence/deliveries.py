@@ -16,8 +16,9 @@ from engine.limits import (
     MAX_PRUNED_DELIVERIES,
     PARKED_KEPT_S,
 )
+from persistence.endpoints import ENDPOINT_PREFIX
 from persistence.outbox import Outgoing
-from persistence.pool import Pool, connection
+from persistence.pool import Pool, affected, connection
 from persistence.queries import query
 
 
@@ -143,7 +144,8 @@ class Deliveries:
             (one.delivery_id, one.state, one.again_s, one.status, one.detail, one.excerpt)
             for one in ended
         ]
-        async with connection(self._pool) as taken, taken.transaction():
+        # Each for itself: what is left of a note that breaks off is sent again.
+        async with connection(self._pool) as taken:
             if rows:
                 await taken.execute(query("finish_deliveries"), *zip(*rows, strict=True))
             if nobody:
@@ -170,6 +172,15 @@ class Deliveries:
             await taken.execute(query("park_waiting"), endpoint_id, detail)
             return True
 
+    async def park_strays(self) -> int:
+        """Park what waits for endpoints that are disabled or deleted; answers how many.
+
+        Dealt out just then, or sent again by somebody since: nobody would ever take it.
+        """
+        async with connection(self._pool) as taken:
+            status = await taken.execute(query("park_strays"), ENDPOINT_PREFIX)
+        return affected(status)
+
     async def sale_names(self, sale_id: str) -> SaleNames:
         """How a sale and its items are called."""
         async with connection(self._pool) as taken:
@@ -186,7 +197,7 @@ class Deliveries:
                 float(PARKED_KEPT_S),
                 MAX_PRUNED_DELIVERIES,
             )
-        return int(status.rpartition(" ")[2])
+        return affected(status)
 
     async def waiting(self) -> list[Waiting]:
         """What waits and what is parked, by place."""

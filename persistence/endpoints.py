@@ -18,13 +18,14 @@ import orjson
 
 from engine.crypto import Vault
 from engine.limits import (
+    MAX_RETRIED_DELIVERIES,
     MAX_WEBHOOK_ENDPOINTS,
     OLD_SECRET_S,
     WEBHOOK_SECRET_BYTES,
 )
 from engine.times import rfc3339
 from persistence.cursors import delivery_cursor, read_delivery_cursor
-from persistence.pool import Pool, connection
+from persistence.pool import Pool, affected, connection
 from persistence.queries import query
 
 ENDPOINT_PREFIX: Final = "whe_"
@@ -185,6 +186,15 @@ class Endpoints:
             if row is None:
                 row = await taken.fetchrow(query("delivery"), delivery_id, destination)
         return _delivery_of(row) if row else None
+
+    async def retry_parked(self, destination: str) -> int:
+        """Have all that is parked at a place tried anew, in its order; answers how many.
+
+        At most `MAX_RETRIED_DELIVERIES` a call, the oldest first.
+        """
+        async with connection(self._pool) as taken:
+            status = await taken.execute(query("retry_parked"), destination, MAX_RETRIED_DELIVERIES)
+        return affected(status)
 
     async def test(self, endpoint_id: str, now_ms: int) -> LoggedDelivery | None:
         """Send an endpoint an event that says nothing; None where there is no such endpoint."""

@@ -96,3 +96,8 @@ def database_errors() -> Iterator[None]:
     except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         # A time-out is an OSError too, and says nothing by itself.
         raise Unavailable(f"PostgreSQL: {str(error) or type(error).__name__}") from error
+
+
+def affected(status: str) -> int:
+    """How many rows a command has changed, as PostgreSQL says it: `UPDATE 3`."""
+    return int(status.rpartition(" ")[2])

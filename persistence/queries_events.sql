@@ -286,6 +286,23 @@ UPDATE deliveries
 SET state = 'parked', ended_at = now(), leased_until = NULL, detail = $2
 WHERE destination = $1 AND state = 'waiting';
 
+-- park_strays --
+-- Give up what waits for webhook endpoints that are not sent to: nobody would take it.
+UPDATE deliveries
+SET
+    state = 'parked',
+    ended_at = now(),
+    leased_until = NULL,
+    detail = 'the endpoint is disabled or deleted'
+WHERE
+    state = 'waiting'
+    AND starts_with(destination, $1)
+    AND NOT EXISTS (
+        SELECT 1
+        FROM webhook_endpoints
+        WHERE webhook_endpoints.endpoint_id = deliveries.destination AND webhook_endpoints.enabled
+    );
+
 -- insert_endpoint --
 -- Add a webhook endpoint, unless there are as many as there may be.
 INSERT INTO webhook_endpoints (endpoint_id, url, events, patterns, secret)
@@ -378,6 +395,25 @@ SELECT
 FROM deliveries
 WHERE delivery_id = $1 AND destination = coalesce($2, destination) AND state <> 'waiting'
 RETURNING *;
+
+-- retry_parked --
+-- Let the oldest of what is parked at a place be tried anew, before what waits there.
+UPDATE deliveries
+SET
+    state = 'waiting',
+    attempts = 0,
+    first_at = NULL,
+    next_at = now(),
+    ended_at = NULL
+WHERE delivery_id = any(
+    array(
+        SELECT parked.delivery_id
+        FROM deliveries AS parked
+        WHERE parked.destination = $1 AND parked.state = 'parked'
+        ORDER BY parked.delivery_id
+        LIMIT $2
+    )
+);
 
 -- delivery --
 -- Read a delivery, of one place or any.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import structlog
+
 from engine.limits import TIDY_INTERVAL_MS
 from persistence.deliveries import Deliveries, State
 from persistence.endpoints import ENDPOINT_PREFIX
@@ -11,6 +13,8 @@ from persistence.outbox import Outbox
 from workers import metrics
 from workers.deliverer import WEBHOOK
 from workers.loops import Loop
+
+_log = structlog.stdlib.get_logger("holdfast.relay")
 
 OUTBOX = "outbox"
 """The kind under which events are shown that were not dealt out yet."""
@@ -28,8 +32,11 @@ class Tidier:
         )
 
     async def run_once(self) -> int:
-        """Delete some, and show what waits; answers how many were deleted."""
+        """Delete some, park what is for nobody, show what waits; how many were deleted."""
         count = await self._deliveries.prune()
+        if strays := await self._deliveries.park_strays():
+            metrics.EVENTS_PARKED.labels(WEBHOOK).inc(strays)
+            _log.error("events_parked", destination=WEBHOOK, events=strays)
         await self._show()
         return count
 

@@ -41,6 +41,7 @@ RIGHT_BODIES: dict[str, Any] = {
     "redeliverWebhook": {},
     "testWebhookEndpoint": {},
     "retryDelivery": {},
+    "retryParkedDeliveries": {"destination": "email"},
     "searchBookings": {
         "booking_id": "00001M8G4KN3F1G7TGT5ZA7D4FKSM",
         "customer_id": "ann",

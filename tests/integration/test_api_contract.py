@@ -87,6 +87,8 @@ async def _subscribe(api: Api) -> None:
     await api.stage.pool.execute("UPDATE deliveries SET state = 'parked', ended_at = now()")
     retried = await api.post(f"/v1/ops/deliveries/{sent}/retry", **ADMIN)
     assert retried.status_code == 202
+    place = {"destination": made.json()["id"]}
+    assert (await api.post("/v1/ops/deliveries/retry", place, **ADMIN)).status_code == 202
     for read in ("/v1/webhook-endpoints", path, f"{path}/deliveries", "/v1/ops/deliveries"):
         assert (await api.get(read, **ADMIN)).status_code == 200
     assert (await api.ask("DELETE", path, **ADMIN)).status_code == 204

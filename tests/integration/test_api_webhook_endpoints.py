@@ -119,6 +119,11 @@ async def test_deliveries_are_listed_tested_and_sent_again(api: Api) -> None:
     assert len(everywhere.json()["deliveries"]) == 2
     retried = await api.post(f"/v1/ops/deliveries/{test['id']}/retry", **ADMIN)
     assert retried.json()["event_id"] == test["event_id"]
+    for count in (1, 0):
+        place = {"destination": endpoint["id"]}
+        answer = await api.post("/v1/ops/deliveries/retry", place, **ADMIN)
+        assert (answer.status_code, answer.json()) == (202, {"retried": count})
+    refused(await api.post("/v1/ops/deliveries/retry", {}, **ADMIN), 400, "invalid_request")
 
     other = await made(api)
     refused(

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import orjson
 import pytest
-import pytest_asyncio
 
 from engine.errors import Fenced
 from engine.outcomes import Outcome
 from engine.payments.types import PaymentStatus, Step
 from engine.types import Booking, CancelReason, Status
-from tests.helpers.ledger import Ledger, concert, open_ledger
+from tests.helpers.ledger import Ledger
 from tests.helpers.purse import ACTION, OWNER, Purse, done
-
-
-@pytest_asyncio.fixture
-async def ledger(redis_url: str, database_url: str) -> AsyncIterator[Ledger]:
-    async with open_ledger(redis_url, database_url) as opened:
-        await opened.engine.sales.put(concert())
-        yield opened
 
 
 @pytest.fixture

@@ -2,33 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
-from tests.helpers.ledger import Ledger, concert, open_ledger
-from tests.helpers.relay import Relay, open_relay
+from tests.helpers.relay import Relay
 from tests.helpers.subscriber import Subscriber, fine, status, subscriber
-
-
-@pytest_asyncio.fixture
-async def ledger(redis_url: str, database_url: str) -> AsyncIterator[Ledger]:
-    async with open_ledger(redis_url, database_url) as opened:
-        await opened.engine.sales.put(concert())
-        yield opened
-
-
-@pytest_asyncio.fixture
-async def relay(ledger: Ledger) -> AsyncIterator[Relay]:
-    async with open_relay(ledger) as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture
-async def partner() -> AsyncIterator[Subscriber]:
-    async with subscriber() as opened:
-        yield opened
 
 
 async def test_events_arrive_signed_in_order_and_only_those_that_are_wanted(
@@ -105,6 +82,47 @@ async def test_an_endpoint_that_is_gone_is_sent_nothing_more(
     await relay.deal()
     assert len(partner.seen) == 1
     assert [row[1] for row in await relay.states()] == ["parked"] * 3
+
+
+async def test_what_was_parked_is_sent_in_order_when_an_operator_says_so(
+    relay: Relay, partner: Subscriber
+) -> None:
+    endpoint = await relay.subscribe(partner, "booking.*")
+    partner.answer = status(410)
+    ids = [await relay.cancelled() for _ in range(2)]
+    await relay.deal()
+    await relay.settle()
+    partner.answer = fine
+    await relay.endpoints.change(endpoint.endpoint_id, enabled=True)
+    relay.deliverer._read_s = float("-inf")
+    retried = [await relay.endpoints.retry_parked(endpoint.endpoint_id) for _ in range(2)]
+    assert retried == [6, 0]
+    await relay.settle()
+    assert partner.by_subject() == {name: [1, 2, 3] for name in ids}
+    assert {row[1:] for row in await relay.states()} == {("delivered", 1, 200)}
+
+
+async def test_what_waits_for_an_endpoint_that_is_sent_nothing_is_parked(
+    relay: Relay, partner: Subscriber
+) -> None:
+    endpoints = [await relay.subscribe(partner, "booking.held") for _ in range(3)]
+    await relay.ledger.hold()
+    await relay.deal()
+    # As if it had been dealt out while they were disabled and deleted.
+    await relay.ledger.pool.execute(
+        "DELETE FROM webhook_endpoints WHERE endpoint_id = $1", endpoints[0].endpoint_id
+    )
+    await relay.endpoints.change(endpoints[1].endpoint_id, enabled=False)
+    assert await relay.deliverer._deliveries.park_strays() == 2
+    assert await relay.deliverer._deliveries.park_strays() == 0
+    states = await relay.ledger.rows("SELECT destination, state FROM deliveries")
+    assert dict(states) == dict(
+        zip(
+            (endpoint.endpoint_id for endpoint in endpoints),
+            ("parked", "parked", "waiting"),
+            strict=True,
+        )
+    )
 
 
 async def test_an_endpoint_that_fails_for_days_is_disabled(
