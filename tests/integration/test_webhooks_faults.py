@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import web
 
 from engine.errors import Unavailable
 from persistence.deliveries import Delivery
-from tests.helpers.ledger import Ledger, booking_entry, booking_id, concert, open_ledger
+from tests.helpers.ledger import Ledger, booking_entry, booking_id
 from tests.helpers.relay import Relay, open_relay
-from tests.helpers.subscriber import Subscriber, fine, hang, status, subscriber
+from tests.helpers.subscriber import Subscriber, fine, hang, late, status, subscriber
+from workers import webhooks
 from workers.deliverer import Patience
 from workers.sending import Sender, Told
 
 HELD = {"deltas": "seat:-2:2:0", "levels": "seat:98:2:0"}
-
-
-@pytest_asyncio.fixture
-async def ledger(redis_url: str, database_url: str) -> AsyncIterator[Ledger]:
-    async with open_ledger(redis_url, database_url) as opened:
-        await opened.engine.sales.put(concert())
-        yield opened
-
-
-@pytest_asyncio.fixture
-async def relay(ledger: Ledger) -> AsyncIterator[Relay]:
-    async with open_relay(ledger) as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture
-async def partner() -> AsyncIterator[Subscriber]:
-    async with subscriber() as opened:
-        yield opened
 
 
 async def test_one_that_hangs_or_is_away_delays_nobody_else(
@@ -73,6 +54,29 @@ async def test_a_subscriber_that_was_away_has_every_event_after_its_return(relay
             back.secrets = gone.secrets
             await back.until(lambda: len(back.taken) >= 60)
     assert back.by_subject() == {name: [1, 2, 3] for name in ids}
+
+
+async def test_one_that_answers_too_late_has_it_and_gets_it_again_and_delays_nobody_else(
+    ledger: Ledger, partner: Subscriber
+) -> None:
+    async with subscriber() as slow, open_relay(ledger, timeout_ms=100) as relay:
+        slow.answer = late(0.3)
+        for one in (slow, partner):
+            await relay.subscribe(one, "booking.*")
+        booking = await relay.cancelled()
+        await relay.deal()
+        await relay.settle()
+        assert partner.by_subject() == {booking: [1, 2, 3]}
+        assert len(slow.seen) == 1
+        page = await relay.endpoints.deliveries(None, "waiting", 10, None)
+        assert [one.attempts for one in page.deliveries] == [0, 0, 1]
+        assert "Timeout" in str(page.deliveries[-1].detail)
+        await slow.until(lambda: len(slow.taken) == 1)
+        slow.answer = fine
+        await relay.hurry()
+        await relay.settle()
+        assert [event["sequence"] for event in slow.taken] == [1, 1, 2, 3]
+        assert slow.taken[0] == slow.taken[1]
 
 
 async def test_an_event_that_is_never_taken_is_parked_and_those_behind_it_go_on(
@@ -170,6 +174,70 @@ async def test_no_request_is_forged_to_an_address_of_ours(
     for row in rows:
         # Spellings of an address that are none are refused before a name is looked up.
         assert "not a public address" in str(row[3]) or "not a canonical" in str(row[3])
+
+
+@pytest.mark.parametrize(
+    "leads_to",
+    [
+        ["127.0.0.1"],
+        ["::ffff:127.0.0.1"],
+        ["fe80::1%lo"],
+        ["64:ff9b::7f00:1", "::1", "127.0.0.1"],
+        ["127.0.0.2", "127.0.0.1"],
+    ],
+)
+async def test_a_name_that_leads_to_an_address_of_ours_is_not_followed(
+    ledger: Ledger, partner: Subscriber, monkeypatch: pytest.MonkeyPatch, leads_to: list[str]
+) -> None:
+    looked_up = answer_names(monkeypatch, [leads_to])
+    async with open_relay(ledger, allow_private=False) as relay:
+        await relay.subscribe(
+            Subscriber(url=partner.url.replace("127.0.0.1", "partner.example")), "booking.held"
+        )
+        await relay.ledger.hold()
+        await relay.deal()
+        await relay.settle()
+        assert looked_up == ["partner.example"]
+        (delivery,) = (await relay.endpoints.deliveries(None, None, 10, None)).deliveries
+        assert "not a public address" in str(delivery.detail)
+    assert partner.seen == []
+
+
+async def test_a_name_that_leads_elsewhere_the_next_time_is_not_followed_there(
+    ledger: Ledger, partner: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = answer_names(monkeypatch, [["127.0.0.2"], ["127.0.0.1"]])
+    # Nobody listens there; it stands for an address that is public.
+    monkeypatch.setattr(webhooks, "is_public", lambda address: address == "127.0.0.2")
+    named = Subscriber(url=partner.url.replace("127.0.0.1", "partner.example"))
+    for refused in ("Connect call failed", "127.0.0.1 is not a public address"):
+        # A relay of its own each time: a session remembers names for some seconds.
+        async with open_relay(ledger, allow_private=False) as relay:
+            if not looked_up:
+                await relay.subscribe(named, "booking.held")
+                await relay.ledger.hold()
+            await relay.deal()
+            await relay.settle()
+            (delivery,) = (await relay.endpoints.deliveries(None, None, 10, None)).deliveries
+            assert refused in str(delivery.detail)
+            await relay.hurry()
+    assert looked_up == ["partner.example"] * 2
+    assert partner.seen == []
+
+
+def answer_names(monkeypatch: pytest.MonkeyPatch, answers: list[list[str]]) -> list[str]:
+    """Be the name server of partner.example; answers the names that were looked up."""
+    real, looked_up = socket.getaddrinfo, []
+
+    def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        if host != "partner.example":
+            return real(host, port, *args, **kwargs)
+        looked_up.append(host)
+        found = answers[min(len(looked_up), len(answers)) - 1]
+        return [info for address in found for info in real(address, port, type=1)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return looked_up
 
 
 async def test_a_redirect_is_not_followed(relay: Relay, partner: Subscriber) -> None:
