@@ -17,11 +17,11 @@ from typing import Any, Final
 import orjson
 from rich.console import Console
 
-from holdfast.bench import report, rows, strain
+from holdfast.bench import notices, report, rows, strain
 from holdfast.bench.orders import Measured
 from holdfast.bench.stage import Stage, set_up
 
-ABOUT: Final = {row.name: row.about for row in rows.ROWS} | strain.ABOUT
+ABOUT: Final = {row.name: row.about for row in rows.ROWS} | strain.ABOUT | notices.ABOUT
 MAX_GROWTH: Final = 1.1
 EXPECTED: Final = frozenset({"200", "201", "202", "409", "503"})
 DONE, CHECK_FAILED = 0, 1
@@ -59,6 +59,8 @@ async def _bench(stage: Stage, rounds: int, live: int, *, as_json: bool) -> int:
             await note(measured)
         most = {name: median(one.per_s for one in those) for name, those in found.items()}
         async with aclosing(strain.play_latencies(stage, most)) as measured:
+            await note(measured)
+        async with aclosing(notices.play_notices(stage, number)) as measured:
             await note(measured)
     for play in (strain.play_crowd, strain.play_rebuild):
         async with aclosing(play(stage)) as measured:

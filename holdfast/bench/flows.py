@@ -71,9 +71,12 @@ class Same:
 class Holds:
     """A hold each, of one customer after the other, each under a key of its own."""
 
-    def __init__(self, order: Order, sale_id: str, statuses: frozenset[int]) -> None:
+    def __init__(
+        self, order: Order, sale_id: str, statuses: frozenset[int], **more: object
+    ) -> None:
         self._statuses = statuses
-        body = orjson.dumps({"sale_id": sale_id, "lines": [{"item_id": ITEM, "quantity": 1}]})
+        lines = [{"item_id": ITEM, "quantity": 1}]
+        body = orjson.dumps({"sale_id": sale_id, "lines": lines, **more})
         start = _head("POST", order.url, "/v1/bookings")
         self._customers = [
             start + b"Authorization: Bearer " + token.encode() + b"\r\n" + _KEY
@@ -104,8 +107,8 @@ class Holds:
 class Paid(Holds):
     """A hold, and then its payment by the same customer."""
 
-    def __init__(self, order: Order) -> None:
-        super().__init__(order, SALE, frozenset({200}))
+    def __init__(self, order: Order, **more: object) -> None:
+        super().__init__(order, SALE, frozenset({200}), **more)
         self._pay_end = _post(b"\r\n", PAYMENT)
 
     def then(self, sent: bytes, status: int, body: bytes) -> bytes | None:
@@ -151,4 +154,5 @@ FLOWS: Final[dict[str, Callable[[Order], Flow]]] = {
     "refusal": lambda order: Holds(order, SOLD_OUT, frozenset({409})),
     "answered": lambda order: Holds(order, SALE, frozenset({201, 409})),
     "paid": Paid,
+    "told": lambda order: Paid(order, contact={"email": "buyer@example.com"}),
 }

@@ -105,6 +105,8 @@ TARGETS: Final = (
     Target("holds ÷ conventional, FOR UPDATE", best_of("hold", "for-update"), 10),
     Target("holds ÷ conventional, one statement", best_of("hold", "one-statement"), 6),
     Target("paid bookings ÷ holds", ratio("paid", "hold"), 0.05, aim=0.1),
+    Target("paid bookings, told by mail ÷ untold", ratio("told", "untold"), 0.9, aim=1.0),
+    Target("p99 of a mail's age", of("mails", lambda one: one.p99_ms), 5_000, True, unit="ms"),
     Target("engine ÷ raw driver of the script", ratio("engine", "raw"), 0.6),
     Target("refusals ÷ holds", ratio("refusal", "hold"), 1.3),
     Target("drain ÷ holds", ratio("drain", "hold"), 1.5, aim=2.0),

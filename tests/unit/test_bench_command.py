@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from engine.keys import Keys
-from holdfast.bench import command, report, strain
+from holdfast.bench import command, notices, report, strain
 from holdfast.bench.orders import SALE, Measured, Order
 from holdfast.bench.rows import PAUSED
 from holdfast.bench.stage import Stage
@@ -45,6 +45,7 @@ class Answering:
         self.gateway_ms: list[int] = []
         self.commands: list[tuple[str, ...]] = []
         self.answers = {"201": 10}
+        self.workers: list[dict[str, str]] = []
 
     async def measure(self, order: Order) -> Measured:
         self.orders.append(order)
@@ -80,6 +81,21 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Answering:
     async def cost(_: Stage, bookings: int) -> float:
         return 20.0 if bookings <= strain.FEW_BOOKINGS else 21.0
 
+    @asynccontextmanager
+    async def another_worker(stage: Answering, changes: dict[str, str]) -> AsyncIterator[None]:
+        assert stage.paused, "else there are two"
+        stage.workers.append(changes)
+        yield
+
+    async def settled(_: Stage) -> None:
+        pass
+
+    async def mails_of(*_: object) -> Measured:
+        return Measured(seconds=1.0, done=100, p50_ms=1.0, p99_ms=2.0)
+
+    monkeypatch.setattr(notices, "another_worker", another_worker)
+    monkeypatch.setattr(notices, "settled", settled)
+    monkeypatch.setattr(notices, "mails_of", mails_of)
     monkeypatch.setattr(report, "machine", machine)
     monkeypatch.setattr(strain, "cost_of_a_hold_us", cost)
     return Answering()
@@ -108,8 +124,9 @@ async def test_rates_are_measured_without_the_worker_and_in_both_directions(
 ) -> None:
     await run(stage)
     count = len(PAUSED)
-    assert stage.paused_for[:count] == stage.paused_for[: count - 1 : -1]
-    assert len(stage.paused_for) == 2 * count
+    paused_for = [work for work in stage.paused_for if work != "told"]
+    assert paused_for[:count] == paused_for[: count - 1 : -1]
+    assert len(paused_for) == 2 * count
     assert "hold" in {order.work for order in stage.orders if order.per_s}
 
 
@@ -120,6 +137,16 @@ async def test_latencies_are_measured_at_a_part_of_the_most(stage: Answering) ->
     assert [order.connections for order in holds] == [64, 1_000, 10_000]
     assert [order.lead_s for order in holds] == [0, 0, strain.OVERLOAD_LEAD_S]
     assert stage.gateway_ms == [100, 0]
+
+
+async def test_buyers_are_told_and_not_told_in_turns(stage: Answering) -> None:
+    await run(stage)
+    assert [set(changes) for changes in stage.workers] == [
+        set(),
+        {"HOLDFAST_SMTP_URL"},
+        {"HOLDFAST_SMTP_URL"},
+        set(),
+    ]
 
 
 async def test_the_partition_of_the_sale_is_rebuilt(stage: Answering) -> None:
