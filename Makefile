@@ -29,6 +29,7 @@ soak: setup ## the long fault runs, by seed, with a report: docs/soak-report.md
 	@$(BIN)/python -m tests.simulation --seconds 240
 	@$(BIN)/python -m pytest -q -s tests/soak/short_histories.py
 	@$(BIN)/python -m tests.soak.keep_up
+	@$(BIN)/python -m tests.soak.subscribers
 	@$(BIN)/python -m tests.soak.million
 
 mutants: setup ## planted bugs, each with the test that goes red for it

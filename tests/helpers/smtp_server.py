@@ -12,6 +12,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,7 @@ class Handler:
         text, html = message.get_body(("plain",)), message.get_body(("html",))
         self.note(
             {
+                "at_s": time.time(),
                 "to": envelope.rcpt_tos,
                 "session": str(session.peer),
                 "subject": message["subject"],

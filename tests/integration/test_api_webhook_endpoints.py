@@ -10,6 +10,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from api.app import create_app
+from persistence.pool import create_pool
 from tests.helpers.api import Api, open_api, refused
 from tests.helpers.gateways import payment_settings
 
@@ -56,6 +57,16 @@ async def test_an_endpoint_is_made_read_changed_and_deleted(api: Api) -> None:
     for method in ("GET", "DELETE"):
         refused(await api.ask(method, path, **ADMIN), 404, "not_found")
     refused(await api.ask("PATCH", path, {}, **ADMIN), 404, "not_found")
+
+
+async def test_what_an_administrator_is_told_of_an_endpoint_waits_for_the_disk(api: Api) -> None:
+    pools = {"api": api.app.state.parts.endpoints._pool}
+    async with await create_pool(api.stage.settings.database_url, may_repeat=True) as relay:
+        pools["relay"] = relay
+        found = {
+            name: await pool.fetchval("SHOW synchronous_commit") for name, pool in pools.items()
+        }
+    assert found == {"api": "on", "relay": "off"}
 
 
 REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
