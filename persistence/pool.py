@@ -42,6 +42,7 @@ async def create_pool(
     max_size: int = MAX_DATABASE_CONNECTIONS,
     command_timeout_ms: int = DATABASE_COMMAND_TIMEOUT_MS,
     may_repeat: bool = False,
+    keeps_nothing: bool = False,
 ) -> Pool:
     """Open a pool. It connects when somebody first needs it, so that PostgreSQL may be away now.
 
@@ -52,6 +53,8 @@ async def create_pool(
         command_timeout_ms: most that a statement may take.
         may_repeat: a crash of the server may undo what was committed last, since whoever did it
             does it again: a commit does not wait for the disk.
+        keeps_nothing: nobody leaves anything in a session (locks, settings, cursors), so that it
+            need not be cleaned after each use, which costs a round trip.
     """
     return await asyncpg.create_pool(
         url,
@@ -60,12 +63,17 @@ async def create_pool(
         timeout=DATABASE_CONNECT_TIMEOUT_MS / 1000,
         command_timeout=command_timeout_ms / 1000,
         max_inactive_connection_lifetime=DATABASE_IDLE_MS / 1000,
+        reset=_nothing if keeps_nothing else None,
         server_settings={
             "application_name": application_name,
             "idle_in_transaction_session_timeout": str(DATABASE_LEASE_MS),
             **({"synchronous_commit": "off"} if may_repeat else {}),
         },
     )
+
+
+async def _nothing(_connection: Connection) -> None:
+    """Leave a session as it is; asyncpg has rolled back what was open."""
 
 
 @asynccontextmanager

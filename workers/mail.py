@@ -8,6 +8,7 @@ from email.errors import MessageError
 from email.header import Header
 from email.headerregistry import Address
 from email.utils import formatdate, parseaddr
+from functools import cache
 from typing import Final
 
 import aiosmtplib
@@ -27,6 +28,7 @@ _CRLF: Final = "\r\n"
 _LINE_END: Final = re.compile(r"\r\n?|\n")
 
 
+@cache
 def domain_of(sender: str) -> str:
     """The domain of an address with or without a name, in ASCII."""
     return address_of(parseaddr(sender)[1]).rpartition("@")[2]
@@ -74,6 +76,7 @@ def address_of(text: str) -> str:
     return Address(username=user, domain=host.encode("idna").decode()).addr_spec
 
 
+@cache
 def _named(sender: str) -> str:
     name, address = parseaddr(sender)
     if not name.isascii():

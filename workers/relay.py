@@ -49,6 +49,8 @@ async def open_relay(settings: Settings) -> AsyncIterator[tuple[Loop, ...]]:
             max_size=MAX_RELAY_CONNECTIONS,
             # Dealt out again from the outbox, or sent again under the same id.
             may_repeat=True,
+            # Its locks end with their transactions.
+            keeps_nothing=True,
         )
         stack.push_async_callback(_close, pool)
         redis = queue_pool(settings.queue_url)

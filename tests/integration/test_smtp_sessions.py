@@ -27,8 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailServer]:
 
 @pytest.fixture
 def mail(server: MailServer) -> MailServer:
-    server.path.unlink(missing_ok=True)
-    server.fine()
+    server.forget()
     return server
 
 
