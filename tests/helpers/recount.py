@@ -67,6 +67,11 @@ class Recount:
             capacity = sum(levels.capacity for levels in items.values())
             self.course[entry.sale_id].append((entry.at_ms, sold, capacity))
 
+    def take(self, other: Recount) -> None:
+        """Take over what was counted of other sales."""
+        self.days.update(other.days)
+        self.course.update(other.course)
+
     def revenue(self) -> int:
         """What bookings cost whose payment is captured as it stands, in whatever currency."""
         return sum(

@@ -1,8 +1,8 @@
 """A million bookings in the reports: `python -m tests.soak.million [--bookings N] [--seed S]`.
 
 Drains their journals through the drain's own transaction, then holds every report against a slow
-recount of the journal as PostgreSQL has it, and prints what the reports cost PostgreSQL. Exit code
-1 where a number differs.
+recount of the journal as PostgreSQL has it, prints what the reports cost PostgreSQL, and exports
+all bookings as one table. Exit code 1 where a number differs, or memory grows with the table.
 """
 
 from __future__ import annotations
@@ -10,23 +10,33 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
+import multiprocessing
 import random
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import aclosing
+from itertools import islice, repeat
 from pathlib import Path
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 import orjson
+import psutil
 
+from api.exports import export_bookings
+from api.parts import Parts
+from api.schemas import HistoryQuery
 from engine.journal import RawEntry, parse_entry
-from engine.limits import MAX_DRAIN_ENTRIES, MAX_EPOCH_MS, MAX_REPORT_ROWS
+from engine.limits import GC_THRESHOLD, MAX_DRAIN_ENTRIES, MAX_EPOCH_MS, MAX_REPORT_ROWS
 from persistence.commit import commit
 from persistence.migrate import migrate
 from persistence.pool import Pool, create_pool
 from persistence.queries import query
+from persistence.reads import Reads
 from persistence.reports import GroupBy, Reports
 from persistence.rollups import COARSE_MS, DAY_MS, FINE_MS
 from persistence.steps import Position, understand
@@ -40,6 +50,8 @@ DAYS: Final = 90
 TARGET_MS: Final = 100
 EXPLAINED: Final = 5
 """How often each is asked; the median is what is told."""
+WARM_LINES: Final = 20_000
+MAX_GROWN_MIB: Final = 32.0
 COMMON: Final = ("expired", "paid", "used", "paid", "left", "paid")
 """Lives that most bookings have; every life has some."""
 
@@ -66,10 +78,9 @@ def batches(texts: Iterator[bytes]) -> Iterator[list[RawEntry]]:
         sequence += len(batch)
 
 
-async def drain(pool: Pool, made: Sequence[MadeJournal]) -> int:
-    """Take all journals over; answers how many entries they were."""
-    total, begun_s = 0, time.monotonic()
-    for journal in made:
+async def drain(url: str, journal: MadeJournal) -> int:
+    """Take a journal over; answers how many entries it has."""
+    async with await create_pool(url) as pool:
         await pool.execute(
             "INSERT INTO partitions (partition, generation, initialised_at) VALUES ($1, 1, now())",
             journal.partition,
@@ -81,27 +92,36 @@ async def drain(pool: Pool, made: Sequence[MadeJournal]) -> int:
             reached = await commit(pool, journal.partition, position, steps, {})
             assert reached
             position = reached
-        total += position.sequence
-        rate = total / (time.monotonic() - begun_s)
-        print(f"drained {total:,} entries, {rate:,.0f}/s with their making", flush=True)
-    return total
+    return position.sequence
 
 
-async def recount(pool: Pool, courses_of: Sequence[str]) -> tuple[Recount, int]:
+async def recount(url: str, partition: int, courses_of: Sequence[str]) -> tuple[Recount, int]:
     """Count again from the journal as PostgreSQL has it; with what is captured as it stands."""
-    counted, revenue = Recount(courses_of), 0
-    for partition in range(PARTITIONS):
-        async with pool.acquire() as taken, taken.transaction():
-            rows = taken.cursor(
-                "SELECT sequence, entry FROM journal WHERE partition = $1 ORDER BY sequence",
-                partition,
-                prefetch=5_000,
-            )
-            async for row in rows:
-                counted.add(parse_entry(row["sequence"], row["entry"]))
-        revenue += counted.revenue()
-        counted.forget_bookings()
+    counted = Recount(courses_of)
+    async with await create_pool(url) as pool, pool.acquire() as taken, taken.transaction():
+        rows = taken.cursor(
+            "SELECT sequence, entry FROM journal WHERE partition = $1 ORDER BY sequence",
+            partition,
+            prefetch=5_000,
+        )
+        async for row in rows:
+            counted.add(parse_entry(row["sequence"], row["entry"]))
+    revenue = counted.revenue()
+    counted.forget_bookings()
     return counted, revenue
+
+
+def _drained(url: str, journal: MadeJournal) -> int:
+    return asyncio.run(drain(url, journal))
+
+
+def _recounted(url: str, partition: int, courses_of: Sequence[str]) -> tuple[Recount, int]:
+    return asyncio.run(recount(url, partition, courses_of))
+
+
+def as_a_worker() -> None:
+    """Look for circles as seldom as a worker does: else that takes half of the time."""
+    gc.set_threshold(GC_THRESHOLD, 10, 10)
 
 
 async def compare(reports: Reports, counted: Recount, revenue: int, seed: int) -> int:
@@ -175,25 +195,59 @@ async def _explained(pool: Pool, statements: Sequence[tuple[str, tuple[Any, ...]
     return total_ms
 
 
-async def measure(bookings: int, seed: int, url: str) -> None:
-    """All of it, on an empty database."""
-    await migrate(url)
+async def export(pool: Pool, bookings: int) -> None:
+    """Export bookings as one table; its length must not show in this process's memory."""
+    parts = cast("Parts", SimpleNamespace(exports=0, reads=Reads(pool)))
+    process, begun_s = psutil.Process(), time.monotonic()
+    warm_bytes = lines = size = 0
+    async with aclosing(export_bookings(parts, None, HistoryQuery()).pieces) as pieces:
+        async for piece in pieces:
+            lines, size = lines + piece.count(b"\n"), size + len(piece)
+            if not warm_bytes and lines > WARM_LINES:
+                warm_bytes = process.memory_info().rss
+    assert lines == bookings + 1, lines
+    grown_mib = (process.memory_info().rss - warm_bytes) / (1 << 20) if warm_bytes else 0.0
+    took_s = time.monotonic() - begun_s
+    print(f"export of {bookings:,} bookings: {size >> 20} MiB in {took_s:.0f} s, ", end="")
+    print(f"memory grew by {grown_mib:.1f} MiB after the first {WARM_LINES:,}", flush=True)
+    assert grown_mib < MAX_GROWN_MIB
+
+
+async def report(url: str, counted: Recount, revenue: int, sale_id: str, seed: int) -> None:
+    """Hold the reports against the recount, and say what they cost."""
     async with await create_pool(url) as pool:
-        made = journals(bookings, seed)
-        entries = await drain(pool, made)
         await pool.execute("ANALYZE")
-        begun_s = time.monotonic()
-        courses_of = [journal.sales[seed % len(journal.sales)] for journal in made]
-        counted, revenue = await recount(pool, courses_of)
-        print(f"recounted {entries:,} entries in {time.monotonic() - begun_s:.0f} s", flush=True)
         equal = await compare(Reports(pool), counted, revenue, seed)
         print(f"{equal:,} rows and points are equal to the recount", flush=True)
         for table in ("journal", "bookings", "sale_days", "sale_steps"):
             rows = await pool.fetchval(f"SELECT count(*) FROM {table}")
             print(f"{table}: {rows:,} rows", flush=True)
-        for name, ms in (await costs(pool, courses_of[0])).items():
+        for name, ms in (await costs(pool, sale_id)).items():
             within = "within" if ms <= TARGET_MS else "NOT within"
             print(f"report of {name}: {ms:.1f} ms of PostgreSQL, {within} {TARGET_MS}", flush=True)
+        await export(pool, await pool.fetchval("SELECT count(*) FROM bookings"))
+
+
+def measure(bookings: int, seed: int, url: str) -> None:
+    """All of it, on an empty database; each processor drains a partition at a time."""
+    asyncio.run(migrate(url))
+    made = journals(bookings, seed)
+    courses_of = [journal.sales[seed % len(journal.sales)] for journal in made]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(mp_context=spawn, initializer=as_a_worker) as pool:
+        begun_s = time.monotonic()
+        entries = sum(pool.map(_drained, repeat(url), made))
+        took_s = time.monotonic() - begun_s
+        print(f"drained {entries:,} entries in {took_s:.0f} s, with their making", flush=True)
+        begun_s = time.monotonic()
+        counted, revenue = Recount(courses_of), 0
+        partitions = [journal.partition for journal in made]
+        for part, part_revenue in pool.map(_recounted, repeat(url), partitions, repeat(courses_of)):
+            counted.take(part)
+            revenue += part_revenue
+        took_s = time.monotonic() - begun_s
+        print(f"recounted {entries:,} entries in {took_s:.0f} s", flush=True)
+    asyncio.run(report(url, counted, revenue, courses_of[0], seed))
 
 
 def main() -> int:
@@ -206,7 +260,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="holdfast-million-") as scratch,
         contextlib.closing(Postgres(Path(scratch) / "postgres")) as server,
     ):
-        asyncio.run(measure(options.bookings, options.seed, server.fresh_database()))
+        measure(options.bookings, options.seed, server.fresh_database())
     return 0
 
 
