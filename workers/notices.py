@@ -103,6 +103,7 @@ class Templates:
     """The templates, those of a directory before the built-in ones."""
 
     def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
         places = [directory, BUILT_IN] if directory else [BUILT_IN]
         self._environment = Environment(
             loader=ChoiceLoader([FileSystemLoader(place) for place in places]),
@@ -114,7 +115,12 @@ class Templates:
         )
 
     def check(self) -> None:
-        """Compile all of them. Raises `Poison` with the first that cannot be."""
+        """Compile all of them. Raises `Poison` with the first that cannot be.
+
+        A directory that is not there is no empty one: its owner would be heard in our words.
+        """
+        if self._directory and not self._directory.is_dir():
+            raise Poison(f"{self._directory} is no directory")
         for notice in Notice:
             for channel in ("txt", "html", "sms"):
                 self._load(f"{notice}.{channel}")

@@ -93,6 +93,8 @@ def test_a_template_that_misspells_a_name_or_itself_says_nothing(tmp_path: Path)
     (tmp_path / "expired.sms").write_text("{% if %}")
     with pytest.raises(Poison, match=r"expired\.sms: TemplateSyntaxError"):
         Templates(tmp_path).check()
+    with pytest.raises(Poison, match="nowhere is no directory"):
+        Templates(tmp_path / "nowhere").check()
 
 
 def test_money_and_times_are_written_for_people() -> None:
