@@ -42,6 +42,9 @@ NOT_EXECUTED: Final = (
 JOURNAL_AHEAD: Final = "equal or smaller than the target stream top item"
 """XADD's refusal of a sequence that the journal already has: meta is older than its journal."""
 
+SLOT_MOVES: Final = "attempted to access a non local key"
+"""Refusal of `lua/lib/stays.lua`: the slot is being moved key by key. Nothing was run."""
+
 LOST: Final = ("journal_missing", "keys_missing")
 """Words of a script's error that say: keys are gone, and it has closed the partition (lib/lost)."""
 
@@ -234,6 +237,6 @@ def _judge(error: Exception, partition: int) -> Exception:
     for reason in LOST:
         if reason in text:
             raise Fenced(partition, reason) from error
-    if text.startswith(NOT_EXECUTED) or type(error) is not ResponseError:
+    if type(error) is not ResponseError or text.startswith(NOT_EXECUTED) or SLOT_MOVES in text:
         return Unavailable(f"Redis: {text}")
     raise ScriptError(text) from error

@@ -18,6 +18,7 @@ from engine.archive import Archive
 from engine.audit import Audit
 from engine.bookings import Bookings
 from engine.calls import Caller
+from engine.cluster import ClusterNodes, split_cluster
 from engine.connections import client, connector
 from engine.crypto import Vault
 from engine.errors import Unavailable
@@ -33,7 +34,7 @@ from engine.pressure import Marks, Memory, marks_of, read_memory
 from engine.rate_limit import RateLimiter
 from engine.restore import Restore
 from engine.sales import Sales
-from engine.settings import Durability, EngineOptions
+from engine.settings import Durability, EngineOptions, is_cluster
 
 
 class Engine:
@@ -203,7 +204,14 @@ def nodes_of(
     replicas = None
     if options.durability is Durability.REPLICA:
         replicas = Replicas(options.min_replicas)
-    connect = connector(options.redis_url)
-    pipeline = Pipeline(connect, replicas=replicas, on_reconnect=on_reconnect)
-    node = Node(connect, pipeline, client(options.redis_url))
-    return Nodes([node] * keys.partitions)
+
+    def node(url: str) -> Node:
+        connect = connector(url)
+        pipeline = Pipeline(connect, replicas=replicas, on_reconnect=on_reconnect)
+        return Node(connect, pipeline, client(url))
+
+    url = options.redis_url
+    if not is_cluster(url):
+        return Nodes([node(url)] * keys.partitions)
+    seeds, url_of = split_cluster(url)
+    return ClusterNodes(seeds, keys, lambda address: node(url_of(address)), on_reconnect)

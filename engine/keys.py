@@ -206,6 +206,14 @@ FAMILIES: Final = (
         "beat, in durability `replica`",
         "for ever",
     ),
+    Family(
+        "absent",
+        (),
+        "string",
+        "nothing: asked for by every script in a cluster, to be refused while the slot is moved",
+        "nobody",
+        "never there",
+    ),
 )
 
 FAMILY: Final = {family.name: family for family in FAMILIES}

@@ -76,6 +76,10 @@ MAX_RESERVE_ROUNDS: Final = 8
 SOLD_OUT_REMEMBERED_MS: Final = 50
 CALL_TIMEOUT_MS: Final = 5_000
 CONNECT_TIMEOUT_MS: Final = 2_000
+SLOTS_FRESH_MS: Final = 10
+"""How long a look at where a cluster has its partitions answers for calls that found nobody."""
+CLUSTER_LOOK_MS: Final = 1_000
+"""How often a process looks for a failover that no error has told it of."""
 
 # The API.
 MAX_HEADER_BYTES: Final = 16 * 1024

@@ -1,4 +1,4 @@
-"""Where each partition is.
+"""Where each partition is: on one Redis, or on the nodes of a cluster (`engine.cluster`).
 
 A script goes to `pipelines[partition]`. What is only read, beside the scripts, goes through `ask`,
 `ask_each` and `scan`, node by node: no command names keys of two partitions.

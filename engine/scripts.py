@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -21,6 +21,8 @@ from engine.errors import ScriptError
 from engine.keys import FAMILY, lua_source
 from engine.outcomes import Outcome
 
+GUARD: Final = "lib/stays"
+"""The piece that no script includes, since one Redis has no use for it."""
 _OUTCOMES: Final = frozenset(Outcome)
 _HEADER_FIELDS: Final = ("keys", "derives", "args", "outcomes", "entries")
 _INCLUDE: Final = re.compile(r"^-- @include (\S+)\n", re.MULTILINE)
@@ -102,11 +104,11 @@ def load_script(name: str) -> Script:
     source = (_directory() / f"{name}.lua").read_text(encoding="utf-8")
     fields, summary = _header(name, source)
     text = _splice(source, fields["derives"])
+    data = text.encode()
     script = Script(
         name=name,
-        text=text.encode(),
-        # Not a secret: SHA-1 is how EVALSHA names a script.
-        sha1=hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode(),
+        text=data,
+        sha1=_sha1(data),
         summary=summary,
         keys=tuple(fields["keys"]),
         derives=tuple(fields["derives"]),
@@ -118,6 +120,20 @@ def load_script(name: str) -> Script:
     )
     _check(script, text)
     return script
+
+
+@cache
+def load_guarded(name: str) -> Script:
+    """A script as the nodes of a cluster are sent it: `GUARD` comes first."""
+    script = load_script(name)
+    first, newline, rest = script.text.partition(b"\n")
+    text = first + newline + (_directory() / f"{GUARD}.lua").read_bytes() + rest
+    return replace(script, text=text, sha1=_sha1(text))
+
+
+def _sha1(text: bytes) -> bytes:
+    # Not a secret: SHA-1 is how EVALSHA names a script.
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
 
 
 def _check(script: Script, text: str) -> None:

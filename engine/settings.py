@@ -10,10 +10,17 @@ from collections.abc import Mapping
 from email.utils import parseaddr
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from cryptography.fernet import Fernet
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engine import limits
@@ -21,7 +28,8 @@ from engine.errors import SettingsError
 from engine.types import RateLimit
 
 _PREFIX: Final = "HOLDFAST_"
-_REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://", "redis+sentinel://")
+_CLUSTERS: Final = ("redis+cluster://", "rediss+cluster://")
+_REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://", "redis+sentinel://", *_CLUSTERS)
 _RATE: Final = re.compile(r"^(\d{1,6})/s(?: burst (\d{1,6}))?$")
 
 
@@ -36,10 +44,21 @@ class Durability(StrEnum):
     """In the memory of the primary: a crash of Redis may lose what was acknowledged."""
 
 
+def is_cluster(url: str) -> bool:
+    """Whether a URL names a Redis Cluster."""
+    return url.startswith(_CLUSTERS)
+
+
 def _redis_url(url: str) -> str:
     if not url.startswith(_REDIS_SCHEMES):
         raise ValueError(f"must start with one of {', '.join(_REDIS_SCHEMES)}")
     return url
+
+
+def _queue_url(url: str) -> str:
+    if is_cluster(url):
+        raise ValueError("must be no cluster: arq, which has its queue there, knows none")
+    return _redis_url(url)
 
 
 def _database_url(url: str) -> str:
@@ -90,7 +109,7 @@ class Settings(BaseSettings):
     )
 
     redis_url: Annotated[str, AfterValidator(_redis_url)]
-    arq_redis_url: Annotated[str, AfterValidator(_redis_url)] | None = None
+    arq_redis_url: Annotated[str, AfterValidator(_queue_url)] | None = None
     """arq's own Redis; where it is not given, the same."""
     database_url: Annotated[str, AfterValidator(_database_url)]
     partitions: int = Field(limits.DEFAULT_PARTITIONS, ge=1, le=limits.MAX_PARTITIONS)
@@ -153,6 +172,15 @@ class Settings(BaseSettings):
     """Templates of notices that come before the built-in ones."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+
+    @model_validator(mode="after")
+    def _queue_has_a_place(self) -> Self:
+        if self.arq_redis_url is None and is_cluster(self.redis_url):
+            raise ValueError(
+                f"{_PREFIX}ARQ_REDIS_URL: must name a Redis of its own where HOLDFAST_REDIS_URL is "
+                "a cluster: arq, which has its queue there, knows none"
+            )
+        return self
 
     @property
     def queue_url(self) -> str:

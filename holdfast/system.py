@@ -187,6 +187,7 @@ def operator_settings(directory: Path) -> Settings:
         variables["HOLDFAST_REDIS_URL"] = run.redis_url
         variables["HOLDFAST_DATABASE_URL"] = run.database_url
     unused = {
+        "HOLDFAST_ARQ_REDIS_URL": "redis://unused",
         "HOLDFAST_DATA_KEY": Fernet.generate_key().decode(),
         "HOLDFAST_JWKS_URL": "file:///unused",
         "HOLDFAST_JWT_ISSUER": "unused",

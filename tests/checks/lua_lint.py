@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lupa import lua51
 
+from engine.scripts import GUARD
 from tests.checks.lua_names import Walk
 from tests.checks.lua_source import INCLUDE, Place, Script, splice
 
@@ -81,7 +82,7 @@ def lint(folder: Path) -> list[tuple[Place, str]]:
     scripts = sorted(folder.glob("*.lua"))
     pieces = sorted((folder / "lib").glob("*.lua"))
     found: list[tuple[Place, str]] = []
-    included: set[Path] = set()
+    included = {folder / f"{GUARD}.lua"}
     for path in scripts:
         script = splice(path)
         included |= {path.parent / f"{piece}.lua" for _, piece in script.includes}

@@ -172,6 +172,12 @@ def test_settings_in_the_environment_win_over_the_run_file(
     assert operator_settings(tmp_path / "none").database_url == "postgresql://elsewhere/d"
 
 
+def test_a_command_needs_no_redis_for_arq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_REDIS_URL", "redis+cluster://one:7000")
+    monkeypatch.setenv("HOLDFAST_DATABASE_URL", "postgresql://elsewhere/d")
+    assert operator_settings(tmp_path).redis_url == "redis+cluster://one:7000"
+
+
 def test_a_dotenv_file_counts_as_set_and_the_environment_wins_over_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,19 @@ def test_arq_may_have_a_redis_of_its_own(environment: pytest.MonkeyPatch) -> Non
     assert load_settings().queue_url == "redis://other/1"
 
 
+def test_a_cluster_wants_another_redis_for_arq(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HOLDFAST_REDIS_URL", "redis+cluster://one:7000,two:7000")
+    with pytest.raises(
+        SettingsError, match=r"^HOLDFAST_ARQ_REDIS_URL: must name a Redis of its own"
+    ):
+        load_settings()
+    environment.setenv("HOLDFAST_ARQ_REDIS_URL", "redis+cluster://one:7000")
+    with pytest.raises(SettingsError, match=r"^HOLDFAST_ARQ_REDIS_URL: must be no cluster"):
+        load_settings()
+    environment.setenv("HOLDFAST_ARQ_REDIS_URL", "redis://other/1")
+    assert load_settings().queue_url == "redis://other/1"
+
+
 def test_the_engine_gets_its_share(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HOLDFAST_RATE_LIMIT", "5/s burst 7")
     environment.setenv("HOLDFAST_MAX_BACKLOG_ENTRIES", "99")
