@@ -26,7 +26,7 @@ from engine.expiring import Expiring
 from engine.journal import Journal
 from engine.keys import Keys
 from engine.limits import FLOORS_FRESH_MS
-from engine.nodes import Node, Nodes
+from engine.nodes import Answer, Node, Nodes
 from engine.partitions import FloorSource, Partitions
 from engine.payments.books import PaymentBooks, PaymentOptions
 from engine.pipeline import Pipeline, Replicas
@@ -98,7 +98,7 @@ class Engine:
         try:
             await engine._nodes.find()
             await engine._nodes.check(options.durability)
-            engine.bookings.marks = marks_of(options, await engine.memory())
+            engine.bookings.marks = marks_of(options, (await engine.memory()).values())
             await engine.refresh_floors()
             await engine._believe_redis()
         except (OSError, RedisError) as error:
@@ -143,12 +143,11 @@ class Engine:
     async def _run_ids(self) -> dict[int, str]:
         """The run id of the server that answers, by partition."""
 
-        async def read(redis: Redis, group: list[int]) -> dict[int, str]:
-            return dict.fromkeys(group, (await redis.info("server"))["run_id"])
+        async def read(redis: Redis) -> str:
+            run_id: str = (await redis.info("server"))["run_id"]
+            return run_id
 
-        everywhere = range(len(self.partitions))
-        found = await self._nodes.ask_each(everywhere, read, lenient=True)
-        return {partition: run_id for group in found for partition, run_id in group.items()}
+        return await self._of_servers(read)
 
     async def _believe_redis(self) -> None:
         """Take from Redis where the partitions stand of which nobody else told anything."""
@@ -166,13 +165,20 @@ class Engine:
         """From where on new holds are shed."""
         return self.bookings.marks
 
-    async def memory(self) -> Memory:
-        """What Redis uses and may use; of several nodes, the fullest. Raises `Unavailable`."""
-        everywhere = range(len(self.partitions))
-        found = await self._nodes.ask_each(
-            everywhere, lambda redis, _: read_memory(redis), lenient=True
-        )
-        return max(found, key=lambda memory: memory.used_share)
+    async def memory(self) -> dict[int, Memory]:
+        """What the server of each partition uses and may use. Raises `Unavailable`."""
+        return await self._of_servers(read_memory)
+
+    async def _of_servers(
+        self, question: Callable[[Redis], Awaitable[Answer]]
+    ) -> dict[int, Answer]:
+        """Ask each server that answers; by partition."""
+
+        async def ask(redis: Redis, group: list[int]) -> dict[int, Answer]:
+            return dict.fromkeys(group, await question(redis))
+
+        found = await self._nodes.ask_each(range(len(self.partitions)), ask, lenient=True)
+        return {partition: answer for group in found for partition, answer in group.items()}
 
     async def ping(self) -> None:
         """Raises `Unavailable` where Redis does not answer."""

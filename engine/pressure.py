@@ -6,6 +6,7 @@ stock or finishes a payment, and is bounded by the holds that were let in before
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,9 +72,10 @@ async def read_memory(redis: Redis) -> Memory:
     return Memory(int(info["used_memory"]), int(info["maxmemory"]))
 
 
-def marks_of(options: EngineOptions, memory: Memory) -> Marks:
-    """The marks that the options ask for, on a server with this memory."""
-    share = memory.max_bytes // limits.BACKLOG_SHARE_OF_MEMORY
+def marks_of(options: EngineOptions, memories: Iterable[Memory]) -> Marks:
+    """The marks that the options ask for, on servers of which the smallest counts."""
+    bounds = [memory.max_bytes for memory in memories if memory.max_bytes]
+    share = min(bounds, default=0) // limits.BACKLOG_SHARE_OF_MEMORY
     return Marks(
         max_entries=options.max_backlog_entries,
         max_bytes=options.max_backlog_bytes or share or limits.MAX_BACKLOG_BYTES,

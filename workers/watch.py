@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -34,7 +34,7 @@ class Watch:
         self._disk: Path | None = settings.watch_disk
         self._min_free_bytes = settings.min_free_bytes
         self._max_memory_percent = settings.max_memory_percent
-        self._reason: str | None = None
+        self._short: list[str] = []
         self.loop = Loop(
             "observe",
             self.run_once,
@@ -47,28 +47,36 @@ class Watch:
         statuses = await self._engine.journal.statuses(lenient=True)
         metrics.observe(statuses, self._engine.marks)
         memory = await self._engine.memory()
-        metrics.REDIS_MEMORY.set(memory.used_share)
-        reason = self._judge(statuses, memory, await self._free_bytes())
-        if reason != self._reason:
-            self._reason = reason
-            if reason:
-                _log.error("sheds_new_holds", reason=reason)
+        metrics.REDIS_MEMORY.set(max(one.used_share for one in memory.values()))
+        reasons = self._judge(statuses, memory, await self._free_bytes())
+        short = sorted(set(reasons.values()))
+        if short != self._short:
+            self._short = short
+            if short:
+                _log.error("sheds_new_holds", reason=", ".join(short), partitions=sorted(reasons))
             else:
                 _log.info("takes_new_holds_again")
-        if reason:
-            await asyncio.gather(*(self._shed(one.partition, reason) for one in statuses))
+        await asyncio.gather(*(self._shed(*one) for one in reasons.items()))
         return 0
 
     def _judge(
-        self, statuses: Sequence[JournalStatus], memory: Memory, free_bytes: int | None
-    ) -> str | None:
-        """What runs short: `disk`, `memory` or `backlog`; None where nothing does."""
+        self,
+        statuses: Sequence[JournalStatus],
+        memory: Mapping[int, Memory],
+        free_bytes: int | None,
+    ) -> dict[int, str]:
+        """What runs short, by partition: `disk`, `memory` of its server, or `backlog`."""
         if free_bytes is not None and free_bytes < self._min_free_bytes:
-            return "disk"
-        if 0 < memory.max_bytes * self._max_memory_percent <= memory.used_bytes * 100:
-            return "memory"
+            return dict.fromkeys((status.partition for status in statuses), "disk")
         lacking_bytes = sum(status.lacking_bytes for status in statuses)
-        return "backlog" if lacking_bytes >= self._engine.marks.max_bytes else None
+        reasons = {}
+        for status in statuses:
+            server = memory.get(status.partition, Memory(0, 0))
+            if 0 < server.max_bytes * self._max_memory_percent <= server.used_bytes * 100:
+                reasons[status.partition] = "memory"
+            elif lacking_bytes >= self._engine.marks.max_bytes:
+                reasons[status.partition] = "backlog"
+        return reasons
 
     async def _free_bytes(self) -> int | None:
         if self._disk is None:

@@ -31,6 +31,8 @@ class Redis:
     def __init__(self) -> None:
         self.marks = Marks(max_bytes=1_000)
         self.used = Memory(0, 0)
+        self.other: Memory | None = None
+        """Of another server, that has partition 1."""
         self.lacking_bytes = [0, 0]
         self.shed_by: list[tuple[int, str, int]] = []
         self.fenced: set[int] = set()
@@ -43,8 +45,8 @@ class Redis:
             for at, lacking in enumerate(self.lacking_bytes)
         ]
 
-    async def memory(self) -> Memory:
-        return self.used
+    async def memory(self) -> dict[int, Memory]:
+        return {0: self.used, 1: self.other or self.used}
 
     async def shed(self, partition: int, reason: str, ttl_ms: int) -> None:
         if partition in self.fenced:
@@ -97,6 +99,16 @@ async def test_what_runs_short_sheds_new_holds_of_all_partitions(
     assert redis.shed_by == [], "its word runs out by itself"
 
 
+async def test_a_server_that_is_nearly_full_sheds_its_own_partitions(redis: Redis) -> None:
+    redis.used, redis.other = Memory(0, 1_000), Memory(900, 1_000)
+    found = watching(redis)
+    await found.run_once()
+    assert redis.shed_by == [(1, "memory", SHED_TTL_MS)]
+    redis.lacking_bytes = [0, 1_000]
+    await found.run_once()
+    assert redis.shed_by[1:] == [(0, "backlog", SHED_TTL_MS), (1, "memory", SHED_TTL_MS)]
+
+
 async def test_a_fenced_partition_does_not_keep_the_others_from_being_shed(redis: Redis) -> None:
     redis.lacking_bytes, redis.fenced = [0, 2_000], {0}
     await watching(redis).run_once()
@@ -105,6 +117,8 @@ async def test_a_fenced_partition_does_not_keep_the_others_from_being_shed(redis
 
 def test_the_bytes_of_the_marks_go_by_the_setting_then_the_server_then_a_bound() -> None:
     given = options("redis://x", max_backlog_bytes=7, max_backlog_age_ms=5_000)
-    assert marks_of(given, Memory(0, 4_000)) == Marks(limits.MAX_BACKLOG_ENTRIES, 7, 5_000)
-    assert marks_of(options("redis://x"), Memory(0, 4_000)).max_bytes == 1_000
-    assert marks_of(options("redis://x"), Memory(0, 0)).max_bytes == limits.MAX_BACKLOG_BYTES
+    assert marks_of(given, [Memory(0, 4_000)]) == Marks(limits.MAX_BACKLOG_ENTRIES, 7, 5_000)
+    assert marks_of(options("redis://x"), [Memory(0, 4_000)]).max_bytes == 1_000
+    servers = [Memory(0, 8_000), Memory(0, 4_000), Memory(0, 0)]
+    assert marks_of(options("redis://x"), servers).max_bytes == 1_000
+    assert marks_of(options("redis://x"), [Memory(0, 0)]).max_bytes == limits.MAX_BACKLOG_BYTES
