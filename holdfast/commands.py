@@ -14,14 +14,14 @@ from holdfast import logs
 
 def run_up(options: argparse.Namespace) -> int:
     """`holdfast up`."""
-    from holdfast import up  # noqa: PLC0415
+    from holdfast import settings, up  # noqa: PLC0415
 
     return up.run(
         up.UpOptions(
             data=options.data,
             host=options.host,
             port=options.port,
-            api_workers=options.api_workers or up.default_api_workers(),
+            api_workers=options.api_workers or settings.default_api_workers(),
             demo_sale=options.demo_sale,
             redis_url=options.redis_url,
             database_url=options.database_url,

@@ -46,6 +46,11 @@ class EmbeddedSettings(BaseSettings):
     """Where the embedded server refuses new holds; journal, holds and records live below it."""
 
 
+def default_api_workers() -> int:
+    """API processes for this machine: one for each processor, which the API needs most of."""
+    return min(4, os.cpu_count() or 1)
+
+
 def load_embedded_settings() -> EmbeddedSettings:
     """Read them; raises SettingsError that names each variable that is refused, and why."""
     try:

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -166,22 +166,46 @@ class Supervisor:
         leaving = [child for child in self._children if child.role == role]
         self._children = [child for child in self._children if child.role != role]
         self.changed = True
-        running = [child for child in leaving if child.process and child.process.poll() is None]
-        for child in running:
-            assert child.process
-            child.process.send_signal(child.launch.stop_signal)
+        running = [(child.launch, child.process) for child in leaving if child.process]
+        await self._end(running, timeout_s, may_hurry=may_hurry)
+
+    async def renew(self, role: str, timeout_s: float) -> None:
+        """Put a new process in the place of each child of a role, one after the other.
+
+        The new one is started first. What it needs for that is no pause for those who connect: a
+        shared socket keeps them until somebody accepts. The old one ends what it has begun.
+        """
+        for child in [child for child in self._children if child.role == role]:
+            old = child.process
+            if old is None or old.poll() is not None:
+                # It is started again anyway.
+                continue
+            self._spawn(child)
+            await self._end([(child.launch, old)], timeout_s, may_hurry=True)
+            self._on_end(old.pid)
+
+    async def _end(
+        self,
+        running: Sequence[tuple[Launch, subprocess.Popen[bytes]]],
+        timeout_s: float,
+        *,
+        may_hurry: bool,
+    ) -> None:
+        """Have processes end, all at once, and wait; kill those that take too long."""
+        for launch, ending in running:
+            if ending.poll() is None:
+                ending.send_signal(launch.stop_signal)
         deadline = time.monotonic() + timeout_s
-        for child in running:
-            assert child.process
+        for launch, ending in running:
             killed = False
-            while child.process.poll() is None:
+            while ending.poll() is None:
                 late = time.monotonic() > deadline or (may_hurry and self.hurry)
                 if late and not killed:
                     killed = True
-                    child.process.kill()
-                    _log.warning("killed", child=child.launch.name, pid=child.process.pid)
+                    ending.kill()
+                    _log.warning("killed", child=launch.name, pid=ending.pid)
                 await asyncio.sleep(0.02)
-            _log.info("stopped", child=child.launch.name, code=child.process.returncode)
+            _log.info("stopped", child=launch.name, code=ending.returncode)
 
 
 def bound_log(log: Path) -> None:

@@ -36,6 +36,7 @@ from holdfast.settings import (
     load_embedded_settings,
     settings_from,
 )
+from holdfast.stand_ins import validated
 from holdfast.supervisor import Supervisor
 from holdfast.system import DataDirectory, Pids, RunFile
 
@@ -61,11 +62,6 @@ class UpOptions:
     database_url: str | None
 
 
-def default_api_workers() -> int:
-    """API processes for this machine: one for each processor, which the API needs most of."""
-    return min(4, os.cpu_count() or 1)
-
-
 def run(options: UpOptions) -> int:
     """Run the system until a signal; returns the exit code.
 
@@ -80,7 +76,7 @@ def run(options: UpOptions) -> int:
     if options.database_url:
         variables["HOLDFAST_DATABASE_URL"] = options.database_url
     embedded = load_embedded_settings()
-    settings = validate(variables)
+    settings = validated(variables)
     on_terminal = "HOLDFAST_LOG_FORMAT" not in variables and sys.stderr.isatty()
     logs.configure(settings.log_level, "console" if on_terminal else settings.log_format)
     data = DataDirectory(options.data)
@@ -91,20 +87,6 @@ def run(options: UpOptions) -> int:
             return asyncio.run(Up(options, data, variables, embedded, listener).run())
     finally:
         os.close(lock)
-
-
-def validate(variables: dict[str, str]) -> Settings:
-    """Refuse bad settings before anything is started: what `up` adds later stands in."""
-    gateway.validate(variables)
-    stand_ins = {
-        "HOLDFAST_REDIS_URL": "redis://embedded",
-        "HOLDFAST_DATABASE_URL": "postgresql://embedded",
-        "HOLDFAST_DATA_KEY": Fernet.generate_key().decode(),
-        "HOLDFAST_JWKS_URL": "file:///embedded",
-        "HOLDFAST_JWT_ISSUER": dev_auth.ISSUER,
-        "HOLDFAST_JWT_AUDIENCE": dev_auth.AUDIENCE,
-    }
-    return settings_from({**stand_ins, **variables})
 
 
 class Up:
@@ -127,6 +109,7 @@ class Up:
         self._url = door.url_of(listener)
         self._supervisor = Supervisor(on_end=self._forget_metrics)
         self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
         self._tokens: dict[str, str | None] = {}
         self._metrics: Path | None = None
 
@@ -135,13 +118,15 @@ class Up:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal)
+        # Not SIGHUP, which says that the terminal is gone.
+        loop.add_signal_handler(signal.SIGUSR1, self._reload.set)
         self._data.run_file.unlink(missing_ok=True)
         watching: asyncio.Task[None] | None = None
         try:
             if await self._unless_stopped(self._start()):
                 # Goes on while the parts are stopped: they still need each other.
                 watching = asyncio.create_task(self._supervisor.watch(self._write_run_file))
-                await self._unless_stopped(asyncio.wait((watching,)))
+                await self._unless_stopped(self._reload_whenever_asked(watching))
                 if watching.done():
                     watching.result()
         finally:
@@ -152,6 +137,18 @@ class Up:
             self._data.run_file.unlink(missing_ok=True)
         _log.info("stopped_all")
         return 0
+
+    async def _reload_whenever_asked(self, watching: asyncio.Task[None]) -> None:
+        """Renew the API and the worker at each SIGUSR1, until the watch ends: it should not."""
+        while not watching.done():
+            asked = asyncio.create_task(self._reload.wait())
+            await asyncio.wait((asked, watching), return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
+            if self._reload.is_set():
+                self._reload.clear()
+                await self._supervisor.renew("api", REQUESTS_END_S)
+                await self._supervisor.renew("worker", BACKLOG_DRAINS_S)
+                _log.info("reloaded")
 
     def _on_signal(self) -> None:
         if self._stop.is_set():

@@ -13,9 +13,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +199,37 @@ def test_a_signal_while_it_starts_stops_it_in_order(after_s: float, tmp_path: Pa
     child.send_signal(signal.SIGTERM)
     assert child.wait(60) in (0, -signal.SIGTERM), "-15: before it listened to signals"
     wait_for(lambda: not any(is_alive(pid) for pid in below), "no child is left")
+
+
+def test_renewed_on_a_signal_it_answers_every_request_meanwhile(running: System) -> None:
+    before = running.pids
+    answers: list[int] = []
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            answers.append(hold(running).status_code)
+
+    def is_renewed() -> bool:
+        now = running.pids
+        return all(
+            now[part] and set(now[part]).isdisjoint(before[part]) for part in ("api", "worker")
+        )
+
+    with ThreadPoolExecutor(2) as buyers:
+        asking = [buyers.submit(ask) for _ in range(2)]
+        try:
+            os.kill(before["up"], signal.SIGUSR1)
+            wait_for(is_renewed, "new processes in the run file")
+            wait_for(lambda: not is_alive(before["worker"][0]), "the end of the old worker")
+        finally:
+            ended.set()
+        for one in asking:
+            one.result()
+    assert set(answers) == {201}
+    assert {part: running.pids[part] for part in ("up", "redis", "postgres", "gateway")} == {
+        part: before[part] for part in ("up", "redis", "postgres", "gateway")
+    }
 
 
 def test_whatever_dies_is_started_again_and_the_run_file_says_so(running: System) -> None:
