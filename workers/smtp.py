@@ -34,16 +34,20 @@ class Server:
 def server_of(url: str) -> Server:
     """Read `smtp://`, `smtp+starttls://` or `smtps://[user:password@]host[:port]`.
 
+    With a password `smtp://` asks for TLS too: else whoever sits between would only have to hide
+    that the server offers it.
+
     Raises:
         ValueError: it is none of these.
     """
     parts = urlsplit(url)
+    start_tls: bool | None
     if parts.scheme == "smtps":
         port, use_tls, start_tls = 465, True, False
     elif parts.scheme == "smtp+starttls":
         port, use_tls, start_tls = 587, False, True
     elif parts.scheme == "smtp":
-        port, use_tls, start_tls = 587, False, None
+        port, use_tls, start_tls = 587, False, True if parts.username else None
     else:
         raise ValueError("must be smtp://, smtp+starttls:// or smtps://[user:password@]host[:port]")
     if not parts.hostname:

@@ -184,6 +184,7 @@ def test_an_address_cannot_smuggle_a_header_in(to: str) -> None:
     ("url", "server"),
     [
         ("smtp://mail", Server("mail", 587, None, None, use_tls=False, start_tls=None)),
+        ("smtp://u:p@mail", Server("mail", 587, "u", "p", use_tls=False, start_tls=True)),
         ("smtps://u:p%40@mail", Server("mail", 465, "u", "p@", use_tls=True, start_tls=False)),
         ("smtp+starttls://mail:25", Server("mail", 25, None, None, use_tls=False, start_tls=True)),
     ],
