@@ -10,6 +10,7 @@ import hashlib
 import re
 import time
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Any, Final
 
 from jwt import PyJWK
@@ -100,5 +101,10 @@ def _principal(claims: dict[str, Any]) -> Principal:
     subject, scope = claims["sub"], claims.get("scope", "")
     if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
         raise unauthenticated(f"The token's `sub` must match {ID_PATTERN}.")
-    scopes = frozenset(scope.split()) if isinstance(scope, str) else frozenset()
-    return Principal(subject, scopes)
+    return Principal(subject, _scopes(scope) if isinstance(scope, str) else frozenset())
+
+
+@lru_cache(maxsize=64)
+def _scopes(scope: str) -> frozenset[str]:
+    """Of the many tokens that are remembered, nearly all have one of few."""
+    return frozenset(scope.split())
