@@ -134,7 +134,7 @@ class Pipeline:
         self._waiting.append(call)
         if len(self._waiting) >= PIECE_CALLS and self._idle:
             self._send_at_once()
-        elif not self._wake_scheduled:
+        if self._waiting and not self._wake_scheduled:
             # At the end of this tick, so that every call made in it leaves in one write.
             self._wake_scheduled = True
             loop.call_soon(self._wake)
