@@ -158,21 +158,33 @@ class ClusterNodes(Nodes):
     async def _ask_where(
         self, first: Address | None, last: Address | None
     ) -> tuple[list[Address], set[Address]]:
-        """The addresses of all partitions, and of all nodes, by the first node that answers."""
+        """The addresses of all partitions, and of all nodes, by the first node that knows.
+
+        One that has lost the majority of the masters says so of itself (`cluster_state:fail`). It
+        may have been replaced behind its back, so that it is believed only where no other answers.
+        """
         asked = list({*self._everybody, *self._seeds})
         random.shuffle(asked)
         asked.sort(key=lambda address: (address != first) + (address == last))
         if first and first not in asked:
             asked.insert(0, first)
         failure: Exception = Unavailable("the cluster has no nodes")
+        doubtful = None
         for address in asked:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_MS / 1000):
                     redis = self._node(address).redis
-                    raw: Any = await redis.execute_command("CLUSTER SLOTS")
-                return self._read(parse_cluster_slots(raw, current_host=address[0]))
+                    slots: Any = await redis.execute_command("CLUSTER SLOTS")
+                    state: dict[str, str] = await redis.execute_command("CLUSTER INFO")
+                told = self._read(parse_cluster_slots(slots, current_host=address[0]))
             except (OSError, RedisError, Unavailable) as error:
                 failure = error
+                continue
+            if state["cluster_state"] == "ok":
+                return told
+            doubtful = doubtful or told
+        if doubtful:
+            return doubtful
         raise Unavailable(f"Redis: no node tells where the partitions are: {failure}")
 
     def _read(self, shares: dict[tuple[int, int], Any]) -> tuple[list[Address], set[Address]]:

@@ -244,6 +244,13 @@ async def test_a_replica_that_lacks_the_tail_is_fenced_and_others_go_on(cluster:
         master.ask("CLIENT KILL TYPE REPLICA")
         assert (await engine.bookings.reserve(SALES[on], "bob", SEAT, "b")).booking
         master.kill()
+        async with await Engine.open(engine._options) as newcomer:
+            assert (await newcomer.bookings.reserve(SALES[apart], "eve", SEAT, "e")).booking
+            there = {one.partition for one in await newcomer.journal.statuses(lenient=True)}
+            assert apart in there
+            assert on not in there
+            with pytest.raises(Unavailable):
+                await newcomer.journal.statuses()
         replica.ask("CONFIG SET", "primaryauth", password)
         replica.ask("CLUSTER FAILOVER TAKEOVER")
         with pytest.raises(Fenced, match="sequence"):

@@ -38,12 +38,15 @@ class Host:
         self.masters = masters
         """By quarter of the slots; its own view of them."""
         self.is_away = False
+        self.state = "ok"
         self.was_closed = False
 
     async def execute_command(self, *command: str) -> Any:
-        assert command == ("CLUSTER SLOTS",)
         if self.is_away:
             raise RedisConnectionError("nobody listens")
+        if command == ("CLUSTER INFO",):
+            return {"cluster_state": self.state}
+        assert command == ("CLUSTER SLOTS",)
         quarter = SLOTS // 4
         return [
             [n * quarter, (n + 1) * quarter - 1, [host.encode(), port, b"id", []]]
@@ -136,6 +139,20 @@ async def test_the_node_that_is_named_is_believed_before_one_that_is_behind(town
     town.refuse(A, 1, "MOVED 5000 c:3")
     assert (await town.cancel(1)).attempts == 2
     assert await town.places() == [A, C, B, B]
+
+
+async def test_a_master_that_is_cut_off_is_believed_only_where_nobody_else_answers(
+    town: Town,
+) -> None:
+    for host in town.hosts.values():
+        host.masters = [C, A, B, B]
+    town.hosts[A].masters, town.hosts[A].state = [A, A, B, B], "fail"
+    for _ in range(8):
+        await town.nodes.places()
+        assert await town.places() == [C, A, B, B]
+    town.hosts[B].is_away = town.hosts[C].is_away = True
+    await town.nodes.places()
+    assert await town.places() == [A, A, B, B]
 
 
 async def test_a_redirection_without_a_host_is_to_the_host_that_gave_it(town: Town) -> None:
