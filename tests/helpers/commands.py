@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-_idle: Final[list[_Host]] = []
+_idle: Final[dict[bool, list[_Host]]] = {}
+"""By whether they measure coverage, which is decided when they start."""
 
 
 def run_command(
@@ -29,9 +30,10 @@ def run_command(
 
     Several may run at once.
     """
-    host = _idle.pop() if _idle else _Host()
+    idle = _idle.setdefault(any(name.startswith("COVERAGE_") for name in environment), [])
+    host = idle.pop() if idle else _Host()
     done = host.run(arguments, environment, timeout_s)
-    _idle.append(host)
+    idle.append(host)
     return done
 
 
