@@ -14,8 +14,8 @@ from tests.helpers.servers import System
 from tests.helpers.stage import eventually
 
 SEED = 8
-BUYERS = 225
-"""Of which one in ten cancels: some 200 pay."""
+BUYERS = 125
+"""Of which one in ten cancels. `tests.soak.payments` is the same with thousands."""
 
 
 @pytest.fixture(scope="module")

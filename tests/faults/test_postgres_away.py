@@ -37,7 +37,7 @@ async def test_holds_go_on_while_postgres_is_away_and_it_has_them_all_after_its_
 ) -> None:
     capacities = {f"{how}-{number}": {"A": 50_000} for number in range(3)}
     await put_sales(admin, capacities)
-    async with Load(service, items_of(capacities), seed=10, buyers=8) as load:
+    async with Load(service, items_of(capacities), seed=10, buyers=8, pause_s=0.2) as load:
         await load.held_more(50)
         async with AWAY[how](system):
             over = asyncio.get_running_loop().time() + AWAY_S
