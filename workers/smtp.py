@@ -152,10 +152,11 @@ class Sessions:
         options, encoding = ([], "ascii") if plain else (["SMTPUTF8"], "utf-8")
         begun = False
         try:
-            if client.is_ehlo_or_helo_needed:
-                await client.ehlo()
-            if not plain and not client.supports_extension("smtputf8"):
-                raise aiosmtplib.SMTPNotSupported("addresses beyond ASCII")
+            if not plain:
+                if client.is_ehlo_or_helo_needed:
+                    await client.ehlo()
+                if not client.supports_extension("smtputf8"):
+                    raise aiosmtplib.SMTPNotSupported("addresses beyond ASCII")
             await client.mail(sender, options=options, encoding=encoding)
             begun = True
             await client.rcpt(recipient, encoding=encoding)
