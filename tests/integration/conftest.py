@@ -14,6 +14,7 @@ from tests.helpers.gateways import API_KEY, LocalStripe, Simulator
 from tests.helpers.ledger import Ledger, concert, open_ledger
 from tests.helpers.relay import Relay, open_relay
 from tests.helpers.shop import CallingSimulator, Shop, open_shop
+from tests.helpers.smtp_server import MailServer, mail_server
 from tests.helpers.subscriber import Subscriber, subscriber
 
 
@@ -93,3 +94,17 @@ async def partner() -> AsyncIterator[Subscriber]:
     """A subscriber that takes everything, as long as a test does not tell it otherwise."""
     async with subscriber() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def mail_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailServer]:
+    """The worker's mail server."""
+    with mail_server(tmp_path_factory.mktemp("smtp") / "taken.jsonl") as started:
+        yield started
+
+
+@pytest.fixture
+def mail(mail_process: MailServer) -> MailServer:
+    """A mail server that has nothing yet and takes everything."""
+    mail_process.forget()
+    return mail_process

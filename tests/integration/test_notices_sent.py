@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from persistence.deliveries import Deliveries
 from tests.helpers.ledger import Ledger
 from tests.helpers.purse import Purse
 from tests.helpers.relay import Relay, open_relay
-from tests.helpers.smtp_server import MailServer, mail_server
+from tests.helpers.smtp_server import MailServer
 from workers.mail import EMAIL, MailSender
 from workers.notices import TYPES, Names, Templates
 from workers.people import People
@@ -27,18 +27,6 @@ from workers.smtp import open_sessions, server_of
 
 SENDER = "Shop <shop@shop.example>"
 ANN = Contact("ann@example.com", "+4312345678")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailServer]:
-    with mail_server(tmp_path_factory.mktemp("smtp") / "taken.jsonl") as started:
-        yield started
-
-
-@pytest.fixture
-def mail(server: MailServer) -> MailServer:
-    server.forget()
-    return server
 
 
 def people_of(ledger: Ledger, templates: Path | None = None) -> People:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import aiosmtplib
 import pytest
 import pytest_asyncio
 
-from tests.helpers.smtp_server import MailServer, mail_server
+from tests.helpers.smtp_server import MailServer
 from tests.helpers.stage import eventually
 from workers import smtp
 from workers.mail import message_of
@@ -17,18 +17,6 @@ from workers.notices import Letter
 from workers.smtp import Sessions, open_sessions, server_of
 
 SENDER = "shop@shop.example"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailServer]:
-    with mail_server(tmp_path_factory.mktemp("smtp") / "taken.jsonl") as started:
-        yield started
-
-
-@pytest.fixture
-def mail(server: MailServer) -> MailServer:
-    server.forget()
-    return server
 
 
 @pytest_asyncio.fixture
