@@ -41,6 +41,7 @@ async def play_notices(stage: Stage, number: int) -> AsyncGenerator[tuple[str, M
         sink = await stack.enter_async_context(open_sink())
         await settled(stage)
         await stack.enter_async_context(stage.worker_paused())
+        await let_go(stage)
         for name in names:
             settings = {"HOLDFAST_SMTP_URL": sink.url} if name == "told" else {}
             async with another_worker(stage, settings):
@@ -85,6 +86,20 @@ async def settled(stage: Stage) -> None:
             )
 
         await _until(is_settled, "all events to have left")
+
+
+async def let_go(stage: Stage) -> None:
+    """End the transactions in which the worker was stopped: another would wait for their locks."""
+    async with stage.database() as connection:
+
+        async def has_none() -> bool:
+            return not await connection.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE xact_start IS NOT NULL"
+                " AND application_name IN ('holdfast-worker', 'holdfast-relay')"
+            )
+
+        await _until(has_none, "a stopped worker's transactions to end")
 
 
 @asynccontextmanager

@@ -87,14 +87,15 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Answering:
         stage.workers.append(changes)
         yield
 
-    async def settled(_: Stage) -> None:
+    async def at_once(_: Stage) -> None:
         pass
 
     async def mails_of(*_: object) -> Measured:
         return Measured(seconds=1.0, done=100, p50_ms=1.0, p99_ms=2.0)
 
     monkeypatch.setattr(notices, "another_worker", another_worker)
-    monkeypatch.setattr(notices, "settled", settled)
+    monkeypatch.setattr(notices, "settled", at_once)
+    monkeypatch.setattr(notices, "let_go", at_once)
     monkeypatch.setattr(notices, "mails_of", mails_of)
     monkeypatch.setattr(report, "machine", machine)
     monkeypatch.setattr(strain, "cost_of_a_hold_us", cost)
