@@ -172,14 +172,20 @@ class Deliveries:
             await taken.execute(query("park_waiting"), endpoint_id, detail)
             return True
 
-    async def park_strays(self) -> int:
+    async def park_strays(self, waiting: Iterable[Waiting]) -> int:
         """Park what waits for endpoints that are disabled or deleted; answers how many.
 
         Dealt out just then, or sent again by somebody since: nobody would ever take it.
         """
+        names = {one.destination for one in waiting if one.state is State.WAITING}
+        endpoints = {name for name in names if name.startswith(ENDPOINT_PREFIX)}
+        if not endpoints:
+            return 0
+        strays = endpoints - {target.endpoint_id for target in await self.targets()}
+        if not strays:
+            return 0
         async with connection(self._pool) as taken:
-            status = await taken.execute(query("park_strays"), ENDPOINT_PREFIX)
-        return affected(status)
+            return affected(await taken.execute(query("park_strays"), list(strays)))
 
     async def sale_names(self, sale_id: str) -> SaleNames:
         """How a sale and its items are called."""

@@ -288,7 +288,7 @@ SET state = 'parked', ended_at = now(), leased_until = NULL, detail = $2
 WHERE destination = $1 AND state = 'waiting';
 
 -- park_strays --
--- Give up what waits for webhook endpoints that are not sent to: nobody would take it.
+-- Give up what waits for places that are webhook endpoints no more: nobody would take it.
 UPDATE deliveries
 SET
     state = 'parked',
@@ -297,7 +297,7 @@ SET
     detail = 'the endpoint is disabled or deleted'
 WHERE
     state = 'waiting'
-    AND starts_with(destination, $1)
+    AND destination = any($1::text[])
     AND NOT EXISTS (
         SELECT 1
         FROM webhook_endpoints

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import structlog
 
 from engine.limits import TIDY_INTERVAL_MS
-from persistence.deliveries import Deliveries, State
+from persistence.deliveries import Deliveries, State, Waiting
 from persistence.endpoints import ENDPOINT_PREFIX
 from persistence.outbox import Outbox
 from workers import metrics
@@ -34,17 +35,18 @@ class Tidier:
     async def run_once(self) -> int:
         """Delete some, park what is for nobody, show what waits; how many were deleted."""
         count = await self._deliveries.prune()
-        if strays := await self._deliveries.park_strays():
+        waiting = await self._deliveries.waiting()
+        if strays := await self._deliveries.park_strays(waiting):
             metrics.EVENTS_PARKED.labels(WEBHOOK).inc(strays)
             _log.error("events_parked", destination=WEBHOOK, events=strays)
-        await self._show()
+        await self._show(waiting)
         return count
 
-    async def _show(self) -> None:
+    async def _show(self, waiting: Iterable[Waiting]) -> None:
         metrics.EVENTS_OLDEST.labels(OUTBOX).set(await self._outbox.oldest_s())
         counts: Counter[tuple[str, State]] = Counter(dict.fromkeys(self._shown, 0))
         oldest = {kind: 0.0 for kind, state in self._shown if state is State.WAITING}
-        for found in await self._deliveries.waiting():
+        for found in waiting:
             name = found.destination
             kind = WEBHOOK if name.startswith(ENDPOINT_PREFIX) else name
             counts[kind, found.state] += found.deliveries
