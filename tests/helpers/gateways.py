@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import subprocess
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
 from aiohttp import web
@@ -19,7 +20,8 @@ from engine.payments.settings import INSTALLATION, PaymentSettings
 from engine.payments.stripe import StripeGateway
 from engine.payments.stripe_objects import metadata_of
 from holdfast.embedded import process
-from tests.helpers.servers import RunningServer, clean_environment, holdfast
+from tests.helpers.commands import Forked
+from tests.helpers.servers import RunningServer, clean_environment, holdfast, wait_for
 
 API_KEY: Final = "sk_test_simulator"
 WEBHOOK_SECRET: Final = "whsec_for_tests_only"
@@ -64,6 +66,18 @@ class Simulator(RunningServer):
         )
         health = f"{url}/_simulator/health"
         super().__init__(process.Server(launch, url, lambda: _answers(health, port)))
+
+    def start(self) -> None:
+        """Start it: on its data, which it has from before or not. Waits until it answers."""
+        launch = self.server.launch
+        arguments = launch.command[len(holdfast()) :]
+        child = Forked(arguments, launch.environment, (launch.log, launch.log))
+        self.child = cast("subprocess.Popen[bytes]", child)
+        wait_for(self._is_ready, "the simulator to answer", 60)
+
+    def _is_ready(self) -> bool:
+        assert self.child.poll() is None, process.last_words(self.server.launch.log)
+        return self.server.is_ready()
 
     def totals(self) -> dict[str, int]:
         """The referee's counts."""

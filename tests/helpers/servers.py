@@ -55,9 +55,11 @@ def is_alive(pid: int) -> bool:
 class RunningServer:
     """An embedded server that a test may stop, kill, freeze and start again on the same data."""
 
+    child: subprocess.Popen[bytes]
+
     def __init__(self, server: process.Server) -> None:
         self.server = server
-        self.child = process.start(server)
+        self.start()
 
     @property
     def url(self) -> str:

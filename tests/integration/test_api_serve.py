@@ -194,8 +194,11 @@ async def test_metrics_are_those_of_all_processes_on_a_port_of_their_own(
     port = free_port()
     for _ in range(2):
         processes.start(HOLDFAST_METRICS_PORT=str(port))
-    await processes.ready()
-    await asyncio.sleep(1.0)
+
+    async def both_serve() -> bool:
+        return processes.log.count("Application startup complete") == 2
+
+    await eventually(both_serve, "both processes to serve", 60)
     answered = 0
     for _ in range(40):
         # A connection each, so that both processes get some.
