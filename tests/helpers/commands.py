@@ -33,6 +33,8 @@ class Forked:
     def __init__(
         self, arguments: Sequence[str], environment: Mapping[str, str], output: tuple[Path, Path]
     ) -> None:
+        for file in output:
+            file.touch(0o600)
         self.args = [*arguments]
         self.returncode: int | None = None
         self._pool = _idle.setdefault(any(name.startswith("COVERAGE_") for name in environment), [])
@@ -103,7 +105,7 @@ def _serve() -> None:
     """Fork a command for each line of stdin: say its process id, and how it ended."""
     from holdfast import cli
     from holdfast.simulator import serve  # noqa: F401 - what the commands need
-    from workers import backlog, quarantine, rebuild, verify  # noqa: F401
+    from workers import backlog, main, quarantine, rebuild, verify  # noqa: F401
 
     ends, ended = os.pipe()
     os.set_blocking(ended, False)
@@ -130,7 +132,7 @@ def _become(job: Any, cli: Any) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for descriptor, path in enumerate(job["output"], start=1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), descriptor)
     os.environ.clear()
     os.environ.update(job["environment"])
     os.setsid()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from cryptography.fernet import Fernet
 
@@ -26,6 +26,7 @@ from persistence.drain import Drain
 from persistence.migrate import migrate
 from persistence.pool import Pool, create_pool
 from persistence.reads import Reads
+from tests.helpers.commands import Forked
 from tests.helpers.gateways import payment_settings, payment_variables
 from tests.helpers.servers import clean_environment, holdfast
 
@@ -172,6 +173,12 @@ class RunningWorker:
             "HOLDFAST_FINISHED_RETENTION_MS": str(settings.finished_retention_ms),
             **payment_variables(payments or payment_settings()),
         }
+        program = holdfast()
+        if command[: len(program)] == program:
+            arguments = command[len(program) :]
+            forked = Forked(arguments, clean_environment(environment), (log, log))
+            self.child = cast("subprocess.Popen[bytes]", forked)
+            return
         with log.open("ab") as output:
             self.child = subprocess.Popen(
                 command,
