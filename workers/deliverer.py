@@ -38,6 +38,8 @@ FINAL_DELIVERIES_S: Final = 3.0
 SEND_TIMEOUT_S: Final = WEBHOOK_TIMEOUT_MS / 1000 + 1.0
 """For a sender that does not end by itself."""
 WEBHOOK: Final = "webhook"
+_ANSWERED: Final = (Verdict.DELAYED, Verdict.REFUSED)
+"""What opens a lane, though nothing has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,8 @@ class Deliverer:
             elif told.verdict is Verdict.ARRIVED and (lane.arrived() or name in self._failing_s):
                 answers.add(name)
                 self._failing_s.pop(name, None)
+            elif told.verdict in _ANSWERED:
+                lane.arrived()
         if fails:
             await self._deliveries.fails(fails)
         if answers:

@@ -130,8 +130,12 @@ class MailSender:
 
 
 def _refused(code: int, what: str) -> Told:
-    """What a server said of one message: its text may hold the address, and is not kept."""
-    verdict = Verdict.REFUSED if code >= _PERMANENT else Verdict.FAILED
+    """What a server said of one message: its text may hold the address, and is not kept.
+
+    Nothing of the others: where recipients are made to wait at first (greylisting), every mail of
+    a sale that has just begun is told so.
+    """
+    verdict = Verdict.REFUSED if code >= _PERMANENT else Verdict.DELAYED
     return Told(verdict, code, f"{what}: {code}")
 
 

@@ -18,6 +18,8 @@ class Verdict(StrEnum):
     ARRIVED = "arrived"
     FAILED = "failed"
     """To be tried again."""
+    DELAYED = "delayed"
+    """To be tried again; that says nothing of the place, which has answered."""
     REFUSED = "refused"
     """This one, for good, and no other: tried a few times more, since servers err."""
     POISONED = "poisoned"

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from engine.limits import MAX_REFUSED_ATTEMPTS
+from engine.limits import BREAKER_FAILURES, MAX_REFUSED_ATTEMPTS
 from engine.types import CancelReason, Contact
 from persistence.deliveries import Deliveries
 from tests.helpers.ledger import Ledger
@@ -115,6 +115,24 @@ async def test_a_server_that_refuses_half_of_the_time_gets_every_confirmation_th
     assert len(messages) > len(ids), "what lost its answer came twice"
     first = {one["message_id"]: one["to"][0] for one in messages}
     assert sorted(first.values()) == sorted(f"buyer{n}@example.com" for n in range(30))
+
+
+async def test_recipients_that_are_to_wait_delay_no_others(
+    ledger: Ledger, mail: MailServer
+) -> None:
+    purse = Purse(ledger.engine)
+    mail.refuse(1.0, seed=1)
+    async with mailing(ledger, mail.url) as relay:
+        for number in range(BREAKER_FAILURES * 2):
+            await purse.pay(await ledger.hold(contact=Contact(f"buyer{number}@example.com")))
+        await relay.deal()
+        await relay.settle()
+        assert {row[:3] for row in await left(ledger)} == {("waiting", 1, 451)}
+        mail.fine()
+        await relay.hurry()
+        await relay.settle()
+    assert len(mail.messages()) == BREAKER_FAILURES * 2
+    assert {row[:3] for row in await left(ledger)} == {("delivered", 2, 250)}
 
 
 async def test_a_mail_server_that_is_away_is_waited_for_and_delays_no_webhook(
