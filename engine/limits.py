@@ -194,6 +194,9 @@ SALE_NAMES_FRESH_MS: Final = 60_000
 WEBHOOK_DISABLE_AFTER_MS: Final = 5 * 86_400 * 1000
 ENDPOINTS_FRESH_MS: Final = 1_000
 TIDY_INTERVAL_MS: Final = 5_000
+FEW_EVENTS: Final = 24
+EVENTS_GATHER_MS: Final = 25
+"""After a piece of fewer events the next ones gather for so long: a piece costs as much as many."""
 EVENTS_IDLE_MIN_MS: Final = 20
 EVENTS_IDLE_MAX_MS: Final = 250
 

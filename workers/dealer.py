@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from engine.limits import EVENTS_IDLE_MAX_MS, EVENTS_IDLE_MIN_MS
+from engine.limits import (
+    EVENTS_GATHER_MS,
+    EVENTS_IDLE_MAX_MS,
+    EVENTS_IDLE_MIN_MS,
+    FEW_EVENTS,
+)
 from persistence.outbox import Outbox
 from workers.loops import Loop
 
@@ -13,7 +18,12 @@ class Dealer:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self.loop = Loop(
-            "deal", self.run_once, idle_min_ms=EVENTS_IDLE_MIN_MS, idle_max_ms=EVENTS_IDLE_MAX_MS
+            "deal",
+            self.run_once,
+            idle_min_ms=EVENTS_IDLE_MIN_MS,
+            idle_max_ms=EVENTS_IDLE_MAX_MS,
+            few=FEW_EVENTS,
+            gather_ms=EVENTS_GATHER_MS,
         )
 
     async def run_once(self) -> int:

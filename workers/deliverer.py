@@ -17,8 +17,10 @@ import structlog
 from engine.errors import Unavailable
 from engine.limits import (
     ENDPOINTS_FRESH_MS,
+    EVENTS_GATHER_MS,
     EVENTS_IDLE_MAX_MS,
     EVENTS_IDLE_MIN_MS,
+    FEW_EVENTS,
     MAX_EXCERPT_CHARS,
     MAX_REFUSED_ATTEMPTS,
     WEBHOOK_TIMEOUT_MS,
@@ -82,6 +84,8 @@ class Deliverer:
             self.run_once,
             idle_min_ms=EVENTS_IDLE_MIN_MS,
             idle_max_ms=EVENTS_IDLE_MAX_MS,
+            few=FEW_EVENTS,
+            gather_ms=EVENTS_GATHER_MS,
         )
 
     async def run_once(self) -> int:

@@ -60,13 +60,26 @@ class Loop:
         run_once: does a bounded piece of work; answers how much, 0 where there was nothing to do.
         idle_min_ms: the pause after the first time there was nothing to do.
         idle_max_ms: the pause to which it grows while there is nothing to do.
+        few: after a piece of less than that, work may gather.
+        gather_ms: for how long.
     """
 
-    def __init__(self, name: str, run_once: RunOnce, *, idle_min_ms: int, idle_max_ms: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        run_once: RunOnce,
+        *,
+        idle_min_ms: int,
+        idle_max_ms: int,
+        few: int = 0,
+        gather_ms: int = 0,
+    ) -> None:
         self.name = name
         self._run_once = run_once
         self._idle_min_s = idle_min_ms / 1000
         self._idle_max_s = idle_max_ms / 1000
+        self._few = few
+        self._gather_s = gather_ms / 1000
         self._pause_s = 0.0
         self._back_off = BackOff()
         self._baton = asyncio.Condition()
@@ -141,7 +154,7 @@ class Loop:
         else:
             self._back_off.succeeded()
             if done:
-                self._pause_s = 0.0
+                self._pause_s = self._gather_s if done < self._few else 0.0
             else:
                 self._pause_s = min(max(self._pause_s * 2, self._idle_min_s), self._idle_max_s)
         self._worked_at = time.monotonic()

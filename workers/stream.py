@@ -15,7 +15,12 @@ from redis.exceptions import RedisError
 
 from engine.errors import Unavailable
 from engine.events import spelled
-from engine.limits import EVENTS_IDLE_MAX_MS, EVENTS_IDLE_MIN_MS
+from engine.limits import (
+    EVENTS_GATHER_MS,
+    EVENTS_IDLE_MAX_MS,
+    EVENTS_IDLE_MIN_MS,
+    FEW_EVENTS,
+)
 from persistence.deliveries import Delivery
 from persistence.outbox import STREAM, Outbox, Outgoing, Poisoned
 from workers import metrics
@@ -46,6 +51,8 @@ class Streamer:
             self.run_once,
             idle_min_ms=EVENTS_IDLE_MIN_MS,
             idle_max_ms=EVENTS_IDLE_MAX_MS,
+            few=FEW_EVENTS,
+            gather_ms=EVENTS_GATHER_MS,
         )
 
     async def run_once(self) -> int:

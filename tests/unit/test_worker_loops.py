@@ -84,6 +84,18 @@ async def test_a_slice_that_waits_while_idle_gives_way_at_once() -> None:
     assert await new is False
 
 
+async def test_a_piece_of_few_lets_the_next_ones_gather_and_a_larger_one_does_not() -> None:
+    work = Work(12, 10, 9, 12)
+    loop = Loop("test", work, idle_min_ms=1, idle_max_ms=1, few=10, gather_ms=60_000)
+    slice_ = asyncio.create_task(loop.slice(60))
+    await until_called(work, 3)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert work.answers == [12]
+    loop.stop()
+    assert await slice_ is False
+
+
 async def test_of_those_who_wait_for_a_long_piece_only_the_last_stays() -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 
