@@ -98,6 +98,7 @@ class Gate:
         metrics.enter()
         try:
             if self._in_flight > self._max_in_flight and scope["path"] not in _ALWAYS_SERVED:
+                self._admission.begin_to_shed()
                 await _answer_problem(context, send, _OVERLOADED)
                 return
             _check(scope, headers)

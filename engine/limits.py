@@ -120,13 +120,11 @@ KEEP_ALIVE_S: Final = 75
 """Longer than load balancers keep idle connections, so that they and not we close them."""
 SHUTDOWN_S: Final = 20
 """What a request in flight has to end in, once a process is told to stop."""
-MAX_HOLDS_AT_ONCE: Final = 128
+MAX_HOLDS_AT_ONCE: Final = 64
 """Of those that one API process works at; the others wait for their turn."""
-ADMISSION_TARGET_MS: Final = 20
-"""How long a hold waits for its turn where more comes than goes; the others are told at once."""
+ADMISSION_TARGET_MS: Final = 10
+"""How long a hold waits for its turn in an overload; the others are told at once."""
 ADMISSION_WINDOW_MS: Final = 250
-ADMISSION_WINDOWS: Final = 8
-"""For so many in a row more must come than goes: a crowd of ten thousand has come in before."""
 ADMISSION_PATIENCE_MS: Final = 20_000
 """Who has waited for longer is not served any more."""
 MAX_CONNECTIONS_WAITING: Final = 4_096

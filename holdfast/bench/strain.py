@@ -15,9 +15,11 @@ PART: Final = 0.7
 """Of the measured maximum: what a system should be planned for."""
 OVERLOAD: Final = 2.0
 OVERLOAD_LEAD_S: Final = 4.0
-"""How long it lasts before it is measured: by its lasting it is known (`api.admission`)."""
+"""How long it lasts before it is measured: it is known when the crowd is full (`api.admission`)."""
 SECONDS: Final = 4.0
 CROWD: Final = 10_000
+MORE: Final = 16_000
+"""Connections of an overload: more than may be in flight (`HOLDFAST_MAX_IN_FLIGHT`)."""
 CROWD_SECONDS: Final = 12.0
 """Long enough that what is measured is not the first answer to each of them alone."""
 FEW_CUSTOMERS: Final = 2_000
@@ -34,7 +36,7 @@ ABOUT: Final = {
     "echo_1000": "Starlette echo at 70 %, 1,000 connections",
     "hold_1000": "holds at 70 %, 1,000 connections",
     "availability_70": "availability at 70 %",
-    "overload": f"holds at 200 %, {CROWD:,} connections",
+    "overload": f"holds at 200 %, {MORE:,} connections",
     "pay_100": f"payments at 70 %, a gateway of {GATEWAY_MS} ms",
     "bare_crowd": f"uvicorn, bare echo, {CROWD:,} connections",
     "crowd": f"holds, {CROWD:,} connections",
@@ -64,10 +66,10 @@ async def play_latencies(
         "availability_70",
         await _at(stage, "availability", api, 64, PART * most["availability"]),
     )
-    # As many connections as a crowd: with few, all of them wait, and nobody offers twice the most.
+    # More connections than a crowd may have: with fewer, all of them wait for their turns.
     yield (
         "overload",
-        await _at(stage, "hold", api, CROWD, OVERLOAD * most["hold_drained"], OVERLOAD_LEAD_S),
+        await _at(stage, "hold", api, MORE, OVERLOAD * most["hold_drained"], OVERLOAD_LEAD_S),
     )
     await stage.gateway_takes(GATEWAY_MS)
     yield "pay_100", await _at(stage, "paid", api, 256, PART * most["paid"])

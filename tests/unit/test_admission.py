@@ -11,7 +11,6 @@ from engine.limits import (
     ADMISSION_PATIENCE_MS,
     ADMISSION_TARGET_MS,
     ADMISSION_WINDOW_MS,
-    ADMISSION_WINDOWS,
 )
 
 WINDOW_S = ADMISSION_WINDOW_MS / 1000
@@ -88,14 +87,14 @@ async def test_a_crowd_that_comes_at_once_is_served_to_the_last() -> None:
     assert desk.served == 3_000
 
 
-async def test_where_more_comes_than_goes_the_queue_is_cut_and_kept_short() -> None:
+async def test_an_overload_cuts_the_queue_and_keeps_it_short() -> None:
     desk = Desk()
     room = int(20 / WINDOW_S * ADMISSION_TARGET_MS / 1000)
-    await desk.windows(ADMISSION_WINDOWS, come=40, served=20)
-    assert not desk.admission.is_overloaded(), "it may still be a crowd"
-    await desk.windows(2, come=40, served=20)
-    assert desk.admission.is_overloaded()
-    assert desk.waiting <= room
+    await desk.windows(5, come=40, served=20)
+    assert (desk.refused, desk.waiting) == (0, 100 - AT_ONCE)
+    desk.admission.begin_to_shed()
+    await settle()
+    assert (desk.waiting, desk.refused) == (room, 100 - AT_ONCE - room)
     before = desk.served
     await desk.windows(20, come=40, served=20)
     assert desk.waiting <= room
@@ -105,8 +104,8 @@ async def test_where_more_comes_than_goes_the_queue_is_cut_and_kept_short() -> N
 
 async def test_an_overload_is_over_when_nobody_had_to_be_sent_away() -> None:
     desk = Desk()
-    await desk.windows(ADMISSION_WINDOWS + 2, come=40, served=20)
-    assert desk.admission.is_overloaded()
+    await desk.windows(5, come=40, served=20)
+    desk.admission.begin_to_shed()
     await desk.windows(3, come=2, served=20)
     assert not desk.admission.is_overloaded()
     refused = desk.refused
@@ -114,20 +113,28 @@ async def test_an_overload_is_over_when_nobody_had_to_be_sent_away() -> None:
     assert (desk.refused, desk.waiting) == (refused, 50 - AT_ONCE)
 
 
-async def test_a_queue_that_is_short_is_no_overload_however_fast_they_come() -> None:
+async def test_an_overload_is_over_when_nobody_came_for_a_while() -> None:
     desk = Desk()
-    for _ in range(40):
-        await desk.windows(1, come=AT_ONCE, served=0)
-        await desk.windows(1, come=0, served=AT_ONCE)
-    assert (desk.refused, desk.admission.is_overloaded()) == (0, False)
+    await desk.windows(5, come=40, served=20)
+    desk.admission.begin_to_shed()
+    await desk.windows(2, come=40, served=20)
+    assert desk.admission.is_overloaded()
+    while desk.working:
+        await desk.serve(10)
+    desk.now_s += 60
+    await desk.come(1_000)
+    assert not desk.admission.is_overloaded()
+    assert desk.waiting == 1_000 - AT_ONCE
 
 
-async def test_while_nothing_goes_those_who_come_are_told_after_a_while_and_not_kept() -> None:
+async def test_while_nothing_goes_nobody_waits_in_an_overload() -> None:
     desk = Desk()
-    await desk.windows(ADMISSION_WINDOWS + 2, come=10, served=0)
+    await desk.windows(3, come=10, served=0)
+    desk.admission.begin_to_shed()
+    await desk.windows(3, come=10, served=0)
     assert desk.admission.is_overloaded()
     assert (desk.working, desk.waiting) == (AT_ONCE, 0)
-    assert desk.refused == 10 * (ADMISSION_WINDOWS + 2) - AT_ONCE
+    assert desk.refused == 60 - AT_ONCE
 
 
 async def test_who_waited_beyond_all_patience_is_not_served() -> None:
