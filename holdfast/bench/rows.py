@@ -77,6 +77,7 @@ PAUSED: Final = (
 DRAINED: Final = (
     Row("drain", "the drain, one worker, nothing beside", _drain),
     Row("hold_drained", "holds while the drain keeps up", _order("hold", _api, **HOLD)),
+    Row("paid_drained", "paid bookings while the drain keeps up", _order("paid", _api, **HOLD)),
 )
 
 ROWS: Final[Sequence[Row]] = (*PAUSED, *DRAINED)

@@ -72,7 +72,7 @@ async def play_latencies(
         await _at(stage, "hold", api, MORE, OVERLOAD * most["hold_drained"], OVERLOAD_LEAD_S),
     )
     await stage.gateway_takes(GATEWAY_MS)
-    yield "pay_100", await _at(stage, "paid", api, 256, PART * most["paid"])
+    yield "pay_100", await _at(stage, "paid", api, 256, PART * most["paid_drained"])
     await stage.gateway_takes(0)
 
 
