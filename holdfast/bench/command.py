@@ -60,7 +60,7 @@ async def _bench(stage: Stage, rounds: int, live: int, *, as_json: bool) -> int:
         most = {name: median(one.per_s for one in those) for name, those in found.items()}
         async with aclosing(strain.play_latencies(stage, most)) as measured:
             await note(measured)
-        async with aclosing(notices.play_notices(stage, number)) as measured:
+        async with aclosing(notices.play_notices(stage, number, most)) as measured:
             await note(measured)
     for play in (strain.play_crowd, strain.play_rebuild):
         async with aclosing(play(stage)) as measured:

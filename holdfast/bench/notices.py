@@ -14,28 +14,37 @@ from typing import Final
 from holdfast.bench.orders import Measured, Order
 from holdfast.bench.sink import Sink, open_sink
 from holdfast.bench.stage import POLL_S, BenchFailed, Stage
-from holdfast.bench.strain import FEW_CUSTOMERS, SECONDS
+from holdfast.bench.strain import FEW_CUSTOMERS, PART, SECONDS
 from holdfast.embedded import process
 from holdfast.embedded.process import Launch
 from holdfast.own_system import clean_environment
 
 STARTED: Final = b"worker_started"
 PATIENCE_S: Final = 60.0
+PLANNED_CONNECTIONS: Final = 256
 
 ABOUT: Final = {
     "untold": "paid bookings with an address, nobody told",
-    "told": "the same, each buyer told by mail",
+    "told": "paid bookings, each buyer told by mail",
+    "untold_70": "payments with an address at 70 %, nobody told",
+    "told_70": "the same, each buyer told by mail",
     "mails": "the mails, from the capture to the server's answer",
 }
 
 
-async def play_notices(stage: Stage, number: int) -> AsyncGenerator[tuple[str, Measured]]:
+async def play_notices(
+    stage: Stage, number: int, most: Mapping[str, float]
+) -> AsyncGenerator[tuple[str, Measured]]:
     """Buyers who leave an address, once a round with mails and once without, in turns.
+
+    As many as the machine does, where whatever the mails cost is taken from sales; and as many as
+    it should be planned for, where they could only slow them.
 
     Each time with a worker of its own while the system's stands still, so that all that differs is
     one setting.
     """
     order = Order(work="told", url=stage.run.url, customers=FEW_CUSTOMERS, seconds=SECONDS)
+    planned = replace(order, connections=PLANNED_CONNECTIONS, per_s=PART * most["paid_drained"])
     names = ("untold", "told") if number % 2 == 0 else ("told", "untold")
     async with AsyncExitStack() as stack:
         sink = await stack.enter_async_context(open_sink())
@@ -47,6 +56,8 @@ async def play_notices(stage: Stage, number: int) -> AsyncGenerator[tuple[str, M
             async with another_worker(stage, settings):
                 began_s = time.perf_counter()
                 yield name, await stage.measure(order)
+                await settled(stage)
+                yield f"{name}_70", await stage.measure(planned)
                 await settled(stage)
                 if name == "told":
                     yield "mails", await mails_of(stage, sink, time.perf_counter() - began_s)

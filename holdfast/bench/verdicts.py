@@ -77,6 +77,16 @@ def spread(above: str, below: str) -> Callable[[Rounds], float | None]:
     return reached
 
 
+def slower(above: str, below: str) -> Callable[[Rounds], float | None]:
+    """How many times as long one row's median answer takes as another's in the same round."""
+
+    def reached(rounds: Rounds) -> float | None:
+        pairs = list(zip(rounds.get(above, ()), rounds.get(below, ()), strict=True))
+        return median(a.p50_ms / b.p50_ms for a, b in pairs if b.p50_ms) if pairs else None
+
+    return reached
+
+
 def _times_normal(rounds: Rounds) -> float | None:
     pairs = list(zip(rounds.get("overload", ()), rounds.get("hold_1000", ()), strict=True))
     return median(a.p99_ms / b.p99_ms for a, b in pairs if b.p99_ms) if pairs else None
@@ -106,6 +116,7 @@ TARGETS: Final = (
     Target("holds ÷ conventional, one statement", best_of("hold", "one-statement"), 6),
     Target("paid bookings ÷ holds", ratio("paid", "hold"), 0.05, aim=0.1),
     Target("paid bookings, told by mail ÷ untold", ratio("told", "untold"), 0.9, aim=1.0),
+    Target("payments at 70 %, told ÷ untold: p50", slower("told_70", "untold_70"), 1.1, True),
     Target("p99 of a mail's age", of("mails", lambda one: one.p99_ms), 5_000, True, unit="ms"),
     Target("engine ÷ raw driver of the script", ratio("engine", "raw"), 0.6),
     Target("refusals ÷ holds", ratio("refusal", "hold"), 1.3),
