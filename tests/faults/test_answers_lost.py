@@ -211,8 +211,9 @@ async def test_callers_that_are_cancelled_in_the_middle_of_a_reply_cross_and_lea
             fault = proxy.plan(Cut.HOLD_ANSWER, digest("reserve"))
             buyers = [asyncio.create_task(buy(number, round_)) for number in range(100)]
             await fault.fired.wait()
-            for buyer in buyers[::2]:
-                buyer.cancel()
+            # Pieces on other connections may have been answered by now.
+            cancelled = [buyer for buyer in buyers[::2] if buyer.cancel()]
+            assert cancelled
             # Others come while their replies are still due on the wire.
             readers = [asyncio.create_task(engine.sales.get("gig")) for _ in range(20)]
             fault.release()
@@ -223,7 +224,7 @@ async def test_callers_that_are_cancelled_in_the_middle_of_a_reply_cross_and_lea
             assert all(
                 sale and sale.definition == gig(300) for sale in await asyncio.gather(*readers)
             )
-            assert all(buyer.cancelled() for buyer in buyers[::2])
+            assert all(buyer.cancelled() for buyer in cancelled)
         # What the cancelled ones had asked for was done once, or not at all where it still waited.
         replays = [await buy(number, of) for of in range(3) for number in range(0, 100, 2)]
         assert Outcome.REPLAYED in {answer.outcome for answer in replays}
