@@ -33,12 +33,6 @@ _ALWAYS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
-_ALWAYS_LINES: Final = {
-    cache_control: b"".join(
-        b"%b: %b\r\n" % header for header in ((b"cache-control", cache_control), *_ALWAYS)
-    )
-    for cache_control in (NO_STORE, REVALIDATE)
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,37 +108,16 @@ def json_reply(status: int, shown: object, headers: Sequence[tuple[bytes, bytes]
 async def send_reply(context: Context, send: Send, reply: Reply) -> None:
     """Send an answer with the headers that every answer carries."""
     context.status = reply.status
-    if context.in_one_piece:
-        await send(
-            {
-                "type": ANSWER,
-                "status": reply.status,
-                "head": _head_of(context, reply),
-                "body": reply.body,
-            }
-        )
-        return
     headers = headers_of(context, reply.cache_control, reply.headers)
     if reply.status not in _WITHOUT_BODY:
         headers.append((b"content-type", reply.content_type))
         headers.append((b"content-length", b"%d" % len(reply.body)))
+    if context.in_one_piece:
+        head = b"".join([b"%b: %b\r\n" % header for header in headers])
+        await send({"type": ANSWER, "status": reply.status, "head": head, "body": reply.body})
+        return
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
-
-
-def _head_of(context: Context, reply: Reply) -> bytes:
-    """The same headers as text."""
-    head = (
-        f"x-request-id: {context.request_id}\r\ntraceparent: {context.trace}\r\n"
-    ).encode() + _ALWAYS_LINES[reply.cache_control]
-    for name, value in reply.headers:
-        head += b"%b: %b\r\n" % (name, value)
-    if reply.status not in _WITHOUT_BODY:
-        head += b"content-type: %b\r\ncontent-length: %d\r\n" % (
-            reply.content_type,
-            len(reply.body),
-        )
-    return head
 
 
 def headers_of(

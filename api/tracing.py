@@ -16,12 +16,10 @@ def continue_trace(traceparent: bytes | None) -> str:
 
     A version above 00 may carry more fields, which are not passed on; version 00 may not.
     """
-    if traceparent is None:
-        fresh = urandom(24).hex()
-        return f"00-{fresh[16:]}-{fresh[:16]}-00"
-    span_id = urandom(8).hex()
-    found = _TRACEPARENT.fullmatch(traceparent)
+    fresh = urandom(24).hex()
+    span_id, trace_id = fresh[:16], fresh[16:]
+    found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
     if found and (found[1] != b"00" or not found[4]):
         sampled = int(found[3], 16) & 1
         return f"00-{found[2].decode()}-{span_id}-{sampled:02x}"
-    return f"00-{urandom(16).hex()}-{span_id}-00"
+    return f"00-{trace_id}-{span_id}-00"

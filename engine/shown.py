@@ -106,8 +106,6 @@ def _payment(booking: Booking, payment: Payment) -> PaymentShown:
 
 def show_booking(booking: Booking) -> BookingShown:
     """A booking as the contract spells it."""
-    created_at = rfc3339(booking.created_ms)
-    is_new = booking.updated_ms == booking.created_ms
     return {
         "id": booking.booking_id,
         "sale_id": booking.sale_id,
@@ -117,7 +115,7 @@ def show_booking(booking: Booking) -> BookingShown:
         "lines": [_line(line) for line in booking.lines],
         "total": {"amount": booking.amount, "currency": booking.currency},
         "hold_expires_at": rfc3339(booking.hold_expires_ms),
-        "created_at": created_at,
-        "updated_at": created_at if is_new else rfc3339(booking.updated_ms),
+        "created_at": rfc3339(booking.created_ms),
+        "updated_at": rfc3339(booking.updated_ms),
         "payment": _payment(booking, booking.payment) if booking.payment else None,
     }

@@ -28,6 +28,7 @@
 -- @include lib/take_back
 -- @include lib/repair_due
 -- @include lib/allow_rate
+-- @include lib/replay
 -- @include lib/hold_record
 -- @include lib/pressure
 -- @include lib/retired
@@ -169,20 +170,8 @@ for _, due in ipairs(chosen) do
 end
 -- Units that were just taken back are among the counts only where they are read again.
 local plan = plan_move(sale_id, order, units, 'available', 'held', #chosen == 0 and counts or nil)
-local booking = {
-  booking_id = booking_id,
-  version = 1,
-  sale_id = sale_id,
-  customer_id = customer_id,
-  status = 'PENDING',
-  lines = lines,
-  amount = amount,
-  currency = sale[5],
-  hold_expires_ms = partition.now_ms + tonumber(sale[3]),
-  created_ms = partition.now_ms,
-  updated_ms = partition.now_ms,
-  extended = 0,
-}
+local booking = new_hold(booking_id, sale_id, customer_id, lines, amount, sale[5],
+  partition.now_ms + tonumber(sale[3]), partition.now_ms)
 local has_contact = contact ~= ''
 local members = booking_members(booking)
 local sequence = append(partition, entry_of('held', partition.now_ms, members, plan.deltas, plan.levels,

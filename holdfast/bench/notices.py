@@ -14,14 +14,13 @@ from typing import Final
 from holdfast.bench.orders import Measured, Order
 from holdfast.bench.sink import Sink, open_sink
 from holdfast.bench.stage import POLL_S, BenchFailed, Stage
-from holdfast.bench.strain import FEW_CUSTOMERS, PART, SECONDS
+from holdfast.bench.strain import FEW_CUSTOMERS, PART, PAYING, SECONDS, at_rate
 from holdfast.embedded import process
 from holdfast.embedded.process import Launch
 from holdfast.own_system import clean_environment
 
 STARTED: Final = b"worker_started"
 PATIENCE_S: Final = 60.0
-PLANNED_CONNECTIONS: Final = 256
 
 ABOUT: Final = {
     "untold": "paid bookings with an address, nobody told",
@@ -44,7 +43,7 @@ async def play_notices(
     one setting.
     """
     order = Order(work="told", url=stage.run.url, customers=FEW_CUSTOMERS, seconds=SECONDS)
-    planned = replace(order, connections=PLANNED_CONNECTIONS, per_s=PART * most["paid_drained"])
+    per_s = PART * most["paid_drained"]
     names = ("untold", "told") if number % 2 == 0 else ("told", "untold")
     async with AsyncExitStack() as stack:
         sink = await stack.enter_async_context(open_sink())
@@ -57,7 +56,7 @@ async def play_notices(
                 began_s = time.perf_counter()
                 yield name, await stage.measure(order)
                 await settled(stage)
-                yield f"{name}_70", await stage.measure(planned)
+                yield f"{name}_70", await at_rate(stage, "told", stage.run.url, PAYING, per_s)
                 await settled(stage)
                 if name == "told":
                     yield "mails", await mails_of(stage, sink, time.perf_counter() - began_s)

@@ -24,6 +24,8 @@ CROWD_SECONDS: Final = 12.0
 """Long enough that what is measured is not the first answer to each of them alone."""
 FEW_CUSTOMERS: Final = 2_000
 """For what is sent on a schedule: each comes less often than its rate allows."""
+PAYING: Final = 256
+"""Connections of buyers who pay: a payment waits for its gateway."""
 GATEWAY_MS: Final = 100
 FEW_BOOKINGS: Final = 1_000
 PROBED: Final = 10_000
@@ -56,23 +58,23 @@ async def play_latencies(
     for connections in (64, 1_000):
         yield (
             f"echo_{connections}",
-            await _at(stage, "echo", echo, connections, PART * most["starlette"]),
+            await at_rate(stage, "echo", echo, connections, PART * most["starlette"]),
         )
         yield (
             f"hold_{connections}",
-            await _at(stage, "hold", api, connections, PART * most["hold_drained"]),
+            await at_rate(stage, "hold", api, connections, PART * most["hold_drained"]),
         )
     yield (
         "availability_70",
-        await _at(stage, "availability", api, 64, PART * most["availability"]),
+        await at_rate(stage, "availability", api, 64, PART * most["availability"]),
     )
     # More connections than a crowd may have: with fewer, all of them wait for their turns.
     yield (
         "overload",
-        await _at(stage, "hold", api, MORE, OVERLOAD * most["hold_drained"], OVERLOAD_LEAD_S),
+        await at_rate(stage, "hold", api, MORE, OVERLOAD * most["hold_drained"], OVERLOAD_LEAD_S),
     )
     await stage.gateway_takes(GATEWAY_MS)
-    yield "pay_100", await _at(stage, "paid", api, 256, PART * most["paid_drained"])
+    yield "pay_100", await at_rate(stage, "paid", api, PAYING, PART * most["paid_drained"])
     await stage.gateway_takes(0)
 
 
@@ -97,9 +99,10 @@ async def play_rebuild(stage: Stage) -> AsyncGenerator[tuple[str, Measured]]:
     yield "rebuild", Measured(seconds=rebuilt["seconds"], done=rebuilt["holds"])
 
 
-async def _at(
+async def at_rate(
     stage: Stage, work: str, url: str, connections: int, per_s: float, lead_s: float = 0.0
 ) -> Measured:
+    """Measure what comes on a schedule."""
     return await stage.measure(
         Order(
             work=work,

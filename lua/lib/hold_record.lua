@@ -5,32 +5,33 @@ local function hold_record(fingerprint, booking)
     booking.currency, booking.hold_expires_ms, booking.created_ms)
 end
 
--- Looks a hold's record up. Returns the reply where there is one, else nil.
-local function replay_hold(partition, record_key, fingerprint, sale_id, customer_id)
-  local record = redis.call('GET', record_key)
-  if not record then
-    return nil
-  end
-  local kept = {}
-  for word in string.gmatch(record, '%S+') do
-    kept[#kept + 1] = word
-  end
-  if kept[1] ~= fingerprint then
-    return {'idempotency_key_reused', partition.sequence, ''}
-  end
-  local created_ms = tonumber(kept[7])
-  return {'replayed', partition.sequence, booking_json({
-    booking_id = kept[2],
+-- A booking as it is when it is held.
+local function new_hold(booking_id, sale_id, customer_id, lines, amount, currency, hold_expires_ms,
+    created_ms)
+  return {
+    booking_id = booking_id,
     version = 1,
     sale_id = sale_id,
     customer_id = customer_id,
     status = 'PENDING',
-    lines = kept[3],
-    amount = tonumber(kept[4]),
-    currency = kept[5],
-    hold_expires_ms = tonumber(kept[6]),
+    lines = lines,
+    amount = amount,
+    currency = currency,
+    hold_expires_ms = hold_expires_ms,
     created_ms = created_ms,
     updated_ms = created_ms,
     extended = 0,
-  })}
+  }
+end
+
+-- Looks a hold's record up. Returns the reply where there is one, else nil.
+local function replay_hold(partition, record_key, fingerprint, sale_id, customer_id)
+  local reply = replay_reply(partition, record_key, fingerprint)
+  if reply and reply[1] == 'replayed' then
+    local booking_id, lines, amount, currency, hold_expires_ms, created_ms =
+      string.match(reply[3], '^(%S+) (%S+) (%d+) (%S+) (%d+) (%d+)$')
+    reply[3] = booking_json(new_hold(booking_id, sale_id, customer_id, lines, tonumber(amount), currency,
+      tonumber(hold_expires_ms), tonumber(created_ms)))
+  end
+  return reply
 end

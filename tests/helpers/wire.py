@@ -9,6 +9,7 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from engine.connections import Command, Transport
+from engine.limits import MAX_BATCHES_IN_FLIGHT
 from engine.pipeline import Pipeline
 from engine.scripts import load_script
 
@@ -93,3 +94,16 @@ async def settle() -> None:
     """Let everything that can run, run."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+async def open_all(pipeline: Pipeline, wire: Wire) -> None:
+    """Have every connection opened, and idle."""
+    wire.open.clear()
+    calls = []
+    for _ in range(MAX_BATCHES_IN_FLIGHT):
+        calls.append(call(pipeline))
+        await settle()
+    wire.open.set()
+    await asyncio.gather(*calls)
+    await settle()
+    wire.exchanges.clear()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from redis.exceptions import NoScriptError, ResponseError
 
 import engine.pipeline
@@ -16,21 +15,9 @@ from engine.errors import Overloaded, Unavailable
 from engine.limits import MAX_BATCHES_IN_FLIGHT, MAX_CALLS_PER_BATCH
 from engine.pipeline import Pipeline
 from engine.scripts import load_script
-from tests.helpers.wire import CANCEL, CUT, META, Wire, call, done, settle
+from tests.helpers.wire import CANCEL, CUT, META, Wire, call, done, open_all, settle
 
 READ = load_script("get_booking")
-
-
-@pytest.fixture
-def wire() -> Wire:
-    return Wire()
-
-
-@pytest_asyncio.fixture
-async def pipeline(wire: Wire) -> AsyncIterator[Pipeline]:
-    found = Pipeline(wire.connect)
-    yield found
-    await found.close()
 
 
 async def test_calls_of_one_tick_leave_in_one_exchange(pipeline: Pipeline, wire: Wire) -> None:
@@ -110,13 +97,7 @@ async def test_a_call_is_spelled_only_when_its_connection_is_there(wire: Wire) -
 async def test_a_server_that_was_started_again_costs_one_failure_and_not_one_a_connection(
     pipeline: Pipeline, wire: Wire
 ) -> None:
-    wire.open.clear()
-    calls = []
-    for _ in range(MAX_BATCHES_IN_FLIGHT):
-        calls.append(call(pipeline))
-        await settle()
-    wire.open.set()
-    await asyncio.gather(*calls)
+    await open_all(pipeline, wire)
     wire.restart()
     with pytest.raises(Unavailable):
         await call(pipeline)

@@ -3,41 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import pytest
-import pytest_asyncio
-
 from engine.errors import Unavailable
-from engine.limits import MAX_BATCHES_IN_FLIGHT, PIECE_CALLS
+from engine.limits import PIECE_CALLS
 from engine.pipeline import Pipeline
-from tests.helpers.wire import CANCEL, META, Wire, call, settle
-
-
-@pytest.fixture
-def wire() -> Wire:
-    return Wire()
-
-
-@pytest_asyncio.fixture
-async def pipeline(wire: Wire) -> AsyncIterator[Pipeline]:
-    found = Pipeline(wire.connect)
-    yield found
-    await found.close()
-
-
-async def open_all(pipeline: Pipeline, wire: Wire) -> None:
-    """Have every connection opened, and idle."""
-    wire.open.clear()
-    calls = []
-    for _ in range(MAX_BATCHES_IN_FLIGHT):
-        calls.append(call(pipeline))
-        await settle()
-    wire.open.set()
-    await asyncio.gather(*calls)
-    await settle()
-    wire.exchanges.clear()
+from tests.helpers.wire import CANCEL, META, Wire, call, open_all
 
 
 async def test_a_tick_of_many_calls_leaves_in_pieces_before_it_ends(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,20 +13,9 @@ from redis.exceptions import ResponseError
 from engine.errors import Unavailable
 from engine.pipeline import Pipeline, Replicas
 from engine.scripts import load_script
-from tests.helpers.wire import Wire, done
+from tests.helpers.wire import META, Wire, call, done
 
-CANCEL = load_script("cancel")
 READ = load_script("get_booking")
-META = b"hf:{tag}:meta"
-
-
-@pytest.fixture
-def wire() -> Wire:
-    return Wire()
-
-
-def call(pipeline: Pipeline) -> asyncio.Task[Any]:
-    return asyncio.create_task(pipeline.run(CANCEL, META, (1, 0, "x")))
 
 
 @pytest_asyncio.fixture
