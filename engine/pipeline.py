@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
-from engine.connections import Command, Connect, Transport
+from engine.connections import LOST, Command, Connect, Transport
 from engine.errors import Overloaded, Unavailable
 from engine.limits import (
     CALL_TIMEOUT_MS,
@@ -88,7 +88,7 @@ def _must_be_replicated(script: Script) -> bool:
 
 async def _drop(transport: Transport | None) -> None:
     if transport is not None:
-        with contextlib.suppress(OSError, RedisError):
+        with contextlib.suppress(*LOST):
             await transport.close()
 
 
@@ -206,18 +206,13 @@ class Pipeline:
                         connected_before = True
                     async with asyncio.timeout(CALL_TIMEOUT_MS / 1000):
                         await self._exchange(transport, batch, sent)
-                except (OSError, TimeoutError, RedisError) as error:
-                    # Replies may still be on their way: this connection can serve nobody else.
-                    self._losses += 1
-                    await _drop(transport)
-                    transport = None
-                    self._fail(batch, Unavailable(f"Redis: {type(error).__name__} {error}"))
                 except Exception as error:  # noqa: BLE001 - a link that ends would never be missed
-                    # A call that cannot be sent, say. The half-written connection goes with it;
-                    # the link stays, or its callers would wait for ever.
+                    # Lost, or a call that cannot be sent, say. Replies may still be on their way
+                    # and a write be half done: this connection can serve nobody else. The link
+                    # stays, or its callers would wait for ever.
+                    self._fail(batch, error)
                     await _drop(transport)
                     transport = None
-                    self._fail(batch, error)
                 except BaseException:
                     self._fail(batch, Unavailable("the engine stopped"))
                     raise
@@ -284,8 +279,10 @@ class Pipeline:
         if not isinstance(acknowledged, int) or acknowledged < replicas.count:
             raise RedisConnectionError(f"{acknowledged} of {replicas.count} replicas have it")
 
-    @staticmethod
-    def _fail(batch: list[_Call], error: Exception) -> None:
+    def _fail(self, batch: list[_Call], error: Exception) -> None:
+        if isinstance(error, LOST):
+            self._losses += 1
+            error = Unavailable(f"Redis: {type(error).__name__} {error}")
         for call in batch:
             if not call.future.done():
                 call.future.set_exception(error)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from engine import limits
+from engine.connections import LOST
 from engine.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ async def read_memory(redis: Redis) -> Memory:
     except ResponseError:
         # A server that does not tell has none to go by.
         return Memory(0, 0)
-    except (OSError, RedisError) as error:
+    except LOST as error:
         raise Unavailable(f"Redis: {error}") from error
     return Memory(int(info["used_memory"]), int(info["maxmemory"]))
 

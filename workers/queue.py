@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 from arq.connections import ArqRedis
 from arq.worker import Worker
-from redis.exceptions import RedisError
 
+from engine.connections import LOST
 from engine.tasks import end_tasks
 from workers.hands import Hands
 from workers.loops import BackOff
@@ -55,5 +55,5 @@ async def _end(worker: Worker, pool: ArqRedis) -> None:
     if jobs:
         await asyncio.wait(jobs, timeout=JOBS_END_S)
         await end_tasks(jobs)
-    with contextlib.suppress(OSError, RedisError):
+    with contextlib.suppress(*LOST):
         await pool.aclose()

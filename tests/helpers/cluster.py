@@ -80,6 +80,10 @@ class ClusterNode(RunningServer):
         """Whether it is a replica that is connected to its master."""
         return b"master_link_status:up" in self.ask("INFO replication")
 
+    def is_followed(self) -> bool:
+        """Whether it is a master that counts a replica's word, a moment after that one follows."""
+        return b",state=online" in self.ask("INFO replication")
+
     @property
     def name(self) -> str:
         """What the cluster calls it."""
@@ -168,12 +172,14 @@ class Cluster:
 
     def replicated(self) -> ClusterNode:
         """The master that has the replica, as soon as it has it."""
-        wait_for(lambda: any(node.follows() for node in self.running()), "a replica follows")
-        return next(
-            master
-            for master in self.masters_now()
-            if any(f" {master.name} " in node.knows()[node.name] for node in self.running())
-        )
+        found: list[ClusterNode] = []
+
+        def followed() -> bool:
+            found[:] = [node for node in self.masters_now() if node.is_followed()]
+            return bool(found)
+
+        wait_for(followed, "a replica follows")
+        return found[0]
 
     def spread(self, slots: Sequence[int]) -> None:
         """Give slots without keys to the masters in turn, beginning with one that has a replica."""
