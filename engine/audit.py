@@ -6,7 +6,7 @@ Safe on a live system: nothing is written, and each call is a bounded slice.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
@@ -218,7 +218,7 @@ def _booking(partition: int, booking_id: str, fields: Mapping[bytes, bytes]) -> 
         words["warned"] = int(str(words.get("warned") or 0))
         payment = read_payment(words)
         words = {"cancel_reason": None, **words, "booking_id": booking_id}
-        booking = replace(Booking.from_fields(words), payment=payment)
+        booking = Booking.from_fields(words)._replace(payment=payment)
         return BookingReading(partition, booking_id, int(str(words["sequence"])), booking)
     except (KeyError, ValueError):
         return BookingReading(partition, booking_id, 0, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -42,14 +42,14 @@ BOOKING_TYPES: Final = frozenset(
 SALE_TYPES: Final = frozenset({"sale_put", "stock_adjusted"})
 MARK_TYPES: Final = frozenset({"rebuilt", "snapshot"})
 """Entries that change nothing and tell where the books stand."""
+_TYPES: Final = BOOKING_TYPES | SALE_TYPES | MARK_TYPES
 
 
 class UnknownEntry(HoldfastError):
     """An entry of a type or version this code does not know: a newer writer is about."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawEntry:
+class RawEntry(NamedTuple):
     """An entry as it lies in the journal."""
 
     sequence: int
@@ -68,8 +68,7 @@ class JournalSlice:
     cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A journal entry, understood.
 
     `deltas` are signed changes by item, `levels` what they led to. A booking's entry carries the
@@ -112,7 +111,7 @@ def parse_entry(sequence: int, text: bytes) -> Entry:
     """
     fields = orjson.loads(text)
     kind = fields["type"]
-    if fields["v"] != VERSION or kind not in BOOKING_TYPES | SALE_TYPES | MARK_TYPES:
+    if fields["v"] != VERSION or kind not in _TYPES:
         raise UnknownEntry(f"entry {sequence}: type {kind}, version {fields['v']}")
     return Entry(
         sequence=sequence,

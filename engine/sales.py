@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -113,8 +113,7 @@ class Sales:
             sale_id=sale_id,
             as_of_ms=int(reply.text(4)),
             items=tuple(
-                replace(
-                    level,
+                level._replace(
                     available=level.available + due.get(level.item_id, 0),
                     held=level.held - due.get(level.item_id, 0),
                 )

@@ -64,8 +64,7 @@ def unpack_lines(text: str) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Booking:
+class Booking(NamedTuple):
     """One customer's lines in one sale, as of `version`.
 
     `version` grows by one with every journal entry; `warned`: the customer was told of its end.
@@ -218,8 +217,7 @@ def definition_of(fields: dict[str, Any], capacities: dict[str, int]) -> SaleDef
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Levels:
+class Levels(NamedTuple):
     """An item's counts: `available + held + sold = capacity`, always."""
 
     item_id: str

@@ -20,7 +20,7 @@ from engine.limits import (
     EVENTS_GATHER_MS,
     EVENTS_IDLE_MAX_MS,
     EVENTS_IDLE_MIN_MS,
-    FEW_EVENTS,
+    FEW_DELIVERIES,
     MAX_EXCERPT_CHARS,
     MAX_REFUSED_ATTEMPTS,
     WEBHOOK_TIMEOUT_MS,
@@ -84,7 +84,7 @@ class Deliverer:
             self.run_once,
             idle_min_ms=EVENTS_IDLE_MIN_MS,
             idle_max_ms=EVENTS_IDLE_MAX_MS,
-            few=FEW_EVENTS,
+            few=FEW_DELIVERIES,
             gather_ms=EVENTS_GATHER_MS,
         )
 

@@ -33,7 +33,8 @@ class Drainer:
     rolls back.
 
     A partition of which a look took little is left alone for `DRAIN_GATHER_MS`: a commit costs a
-    disk the same for one entry as for a thousand, and what comes meanwhile shares the next one.
+    disk the same for one entry as for a thousand, and what comes meanwhile shares the next one. One
+    that had nothing rests as well: with one hot sale, the others would be asked at its pace.
     """
 
     def __init__(self, partitions: int, drain: Callable[[int], Awaitable[int]]) -> None:
@@ -53,8 +54,9 @@ class Drainer:
         if time.monotonic() < self._rests_until[partition] and not self._ends:
             return 0
         count = await self._drain(partition)
-        if 0 < count < DRAIN_GATHER_ENTRIES:
-            self._rests_until[partition] = time.monotonic() + DRAIN_GATHER_MS / 1000
+        if count < DRAIN_GATHER_ENTRIES:
+            rest_ms = DRAIN_GATHER_MS if count else DRAIN_IDLE_MAX_MS
+            self._rests_until[partition] = time.monotonic() + rest_ms / 1000
         return count
 
     async def finish(self) -> bool:

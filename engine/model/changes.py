@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from engine.journal import Entry
@@ -80,8 +79,7 @@ def check_change(entry: Entry, before: Booking, after: Booking, *, may_take_agai
 
 def _expected(entry: Entry, before: Booking, after: Booking, *, may_take_again: bool) -> Booking:
     sequence, kind = entry.sequence, entry.type
-    expected = replace(
-        before,
+    expected = before._replace(
         version=after.version,
         status=_TO.get(kind, before.status),
         updated_ms=entry.at_ms,
@@ -93,29 +91,29 @@ def _expected(entry: Entry, before: Booking, after: Booking, *, may_take_again: 
                 raise Disagreement(sequence, f"{before.booking_id} extended twice, or shortened")
             if is_paying(before):
                 raise Disagreement(sequence, f"{before.booking_id} extended under payment")
-            return replace(expected, extended=True, hold_expires_ms=after.hold_expires_ms)
+            return expected._replace(extended=True, hold_expires_ms=after.hold_expires_ms)
         case "warned":
             if before.warned or is_paying(before):
                 raise Disagreement(sequence, f"{before.booking_id} is not to be warned of")
-            return replace(expected, warned=True)
+            return expected._replace(warned=True)
         case "expired":
             # Under payment it lives for a grace more, which no entry tells: only not less.
             if before.hold_expires_ms > entry.at_ms:
                 raise Disagreement(sequence, f"{before.booking_id} expired before its deadline")
-            return replace(expected, cancel_reason=CancelReason.EXPIRED)
+            return expected._replace(cancel_reason=CancelReason.EXPIRED)
         case "cancelled":
             if after.cancel_reason in (None, CancelReason.EXPIRED):
                 raise Disagreement(sequence, f"{before.booking_id} is cancelled without a reason")
-            return replace(expected, cancel_reason=after.cancel_reason)
+            return expected._replace(cancel_reason=after.cancel_reason)
         case "late_money":
             taken = after.status is Status.CONFIRMED
             if taken != (may_take_again and before.cancel_reason is CancelReason.EXPIRED):
                 what = "takes" if taken else "does not take"
                 raise Disagreement(sequence, f"late money {what} stock for {before.booking_id}")
             if taken:
-                return replace(expected, status=Status.CONFIRMED, cancel_reason=None)
+                return expected._replace(status=Status.CONFIRMED, cancel_reason=None)
         case "refund_begun" if before.status is Status.CONFIRMED:
-            return replace(expected, status=Status.CANCELLED, cancel_reason=CancelReason.OPERATOR)
+            return expected._replace(status=Status.CANCELLED, cancel_reason=CancelReason.OPERATOR)
         case "completed":
             captured = before.payment and before.payment.status is PaymentStatus.CAPTURED
             if before.amount > 0 and not captured:
@@ -142,7 +140,7 @@ def booking_before(entry: Entry, after: Booking) -> Booking:
 
     The rest of it is not told, and stands as it is after. So it does for `check_first` only.
     """
-    return replace(after, version=after.version - 1, status=_status_before(entry, after))
+    return after._replace(version=after.version - 1, status=_status_before(entry, after))
 
 
 def _status_before(entry: Entry, after: Booking) -> Status:

@@ -95,7 +95,7 @@ class Work:
         if paying:
             assert booking.payment
             fields["payment"] = replace(booking.payment, **paying)
-        return replace(booking, version=booking.version + 1, updated_ms=self.now_ms, **fields)
+        return booking._replace(version=booking.version + 1, updated_ms=self.now_ms, **fields)
 
     def end(
         self, booking: Booking, reason: CancelReason, kind: str = "", **payment: Any

@@ -6,7 +6,7 @@ future is the time, to the millisecond, and stands still until the test moves it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -237,7 +237,7 @@ def booking_of(booking_id: str, fields: dict[str, str]) -> Booking:
     given: dict[str, Any] = {"cancel_reason": None, **fields, "booking_id": booking_id}
     given["warned"] = int(fields.get("warned", 0))
     booking = Booking.from_fields(given | {name: int(fields[name]) for name in numbers})
-    return replace(booking, payment=read_payment(fields))
+    return booking._replace(payment=read_payment(fields))
 
 
 def held_of(sale_id: str, customer_id: str, kept: str) -> Booking:

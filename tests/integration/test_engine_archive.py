@@ -102,8 +102,7 @@ async def test_a_booking_that_left_comes_back_to_be_completed(
     engine: Engine, sold: Booking
 ) -> None:
     answer = await engine.bookings.complete(sold.booking_id)
-    assert answer.booking == replace(
-        sold,
+    assert answer.booking == sold._replace(
         status=Status.COMPLETED,
         version=sold.version + 1,
         updated_ms=answer.booking.updated_ms if answer.booking else 0,
@@ -170,7 +169,7 @@ async def test_an_archive_behind_the_tombstone_is_never_believed(
 ) -> None:
     row = archive.rows.pop(sold.booking_id)
     if known:
-        older = replace(sold, version=sold.version - 1, status=Status.CANCELLED)
+        older = sold._replace(version=sold.version - 1, status=Status.CANCELLED)
         archive.rows[sold.booking_id] = replace(row, booking=older)
     for call in (
         engine.bookings.get(sold.booking_id),
@@ -184,7 +183,7 @@ async def test_a_hold_that_only_the_archive_has_is_never_brought_back(
     engine: Engine, archive: Archive, sold: Booking
 ) -> None:
     other = "Y" if sold.booking_id.endswith("Z") else "Z"
-    lost = replace(sold, booking_id=sold.booking_id[:-1] + other, status=Status.PENDING)
+    lost = sold._replace(booking_id=sold.booking_id[:-1] + other, status=Status.PENDING)
     archive.rows[lost.booking_id] = ArchivedBooking(lost, None, 3)
     # Redis has lost it: who sold on would sell its units again.
     with pytest.raises(Fenced, match="keys_missing"):

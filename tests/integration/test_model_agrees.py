@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from dataclasses import replace
 
 import redis
 
@@ -100,8 +99,7 @@ def read_after(partition: ScriptedPartition, sequence: int) -> list[Entry]:
 
 def normal(entry: Entry) -> Entry:
     """An entry with its items in one order: HGETALL tells removed items in none."""
-    return replace(
-        entry,
+    return entry._replace(
         deltas=tuple(sorted(entry.deltas, key=lambda level: level.item_id)),
         levels=tuple(sorted(entry.levels, key=lambda level: level.item_id)),
     )

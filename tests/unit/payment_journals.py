@@ -86,7 +86,7 @@ def payment(**fields: Any) -> Change:
         assert entry.booking
         assert entry.booking.payment
         changed = replace(entry.booking.payment, **fields)
-        return replace(entry, booking=replace(entry.booking, payment=changed))
+        return entry._replace(booking=entry.booking._replace(payment=changed))
 
     return change
 
@@ -96,7 +96,7 @@ def booking(**fields: Any) -> Change:
 
     def change(entry: Entry) -> Entry:
         assert entry.booking
-        return replace(entry, booking=replace(entry.booking, **fields))
+        return entry._replace(booking=entry.booking._replace(**fields))
 
     return change
 
@@ -114,4 +114,4 @@ def also(*changes: Change) -> Change:
 
 def fields(**changed: Any) -> Change:
     """Change an entry."""
-    return lambda entry: replace(entry, **changed)
+    return lambda entry: entry._replace(**changed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,19 +94,19 @@ def booking(**fields: Any) -> Callable[[Entry], Entry]:
 
     def change(entry: Entry) -> Entry:
         assert entry.booking
-        return replace(entry, booking=replace(entry.booking, **fields))
+        return entry._replace(booking=entry.booking._replace(**fields))
 
     return change
 
 
 def fields(**changed: Any) -> Callable[[Entry], Entry]:
     """Change an entry."""
-    return lambda entry: replace(entry, **changed)
+    return lambda entry: entry._replace(**changed)
 
 
 def definition(**changed: Any) -> Callable[[Entry], Entry]:
     """Change a sale's entry's definition."""
-    return lambda entry: replace(entry, definition={**(entry.definition or {}), **changed})
+    return lambda entry: entry._replace(definition={**(entry.definition or {}), **changed})
 
 
 PUT, HELD, EXTENDED, CONFIRMED, COMPLETED, CANCELLED, EXPIRED, ADJUSTED, REPUT = (
@@ -205,11 +204,10 @@ def test_an_entry_that_the_status_does_not_allow_is_a_disagreement(
     state = fold(ENTRIES[: after + 1])
     last = ENTRIES[after].booking
     assert last
-    entry = replace(
-        ENTRIES[after],
+    entry = ENTRIES[after]._replace(
         sequence=state.sequence + 1,
         type=kind,
-        booking=replace(last, version=last.version + 1),
+        booking=last._replace(version=last.version + 1),
     )
     with pytest.raises(Disagreement, match=message):
         advance(state, entry)
@@ -221,12 +219,11 @@ def test_what_happens_after_the_deadline_is_a_disagreement() -> None:
     for at in (EXTENDED, CONFIRMED):
         entry = ENTRIES[at]
         assert entry.booking
-        late = replace(
-            entry,
+        late = entry._replace(
             sequence=4,
             at_ms=late_ms + HOLD_MS,
-            booking=replace(
-                entry.booking, updated_ms=late_ms + HOLD_MS, hold_expires_ms=late_ms + HOLD_MS
+            booking=entry.booking._replace(
+                updated_ms=late_ms + HOLD_MS, hold_expires_ms=late_ms + HOLD_MS
             ),
         )
         with pytest.raises(Disagreement, match="after its deadline"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,7 +54,7 @@ def test_only_the_first_entry_is_taken_at_its_word(name: str) -> None:
         second = entries[following]
         assert second.booking
         assert second.booking.booking_id == "b1"
-        altered = replace(second, booking=replace(second.booking, amount=1))
+        altered = second._replace(booking=second.booking._replace(amount=1))
         with pytest.raises(Disagreement, match="changed more"):
             advance(after, altered)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -239,13 +238,12 @@ def test_an_entry_that_the_payment_does_not_allow_is_a_disagreement(name: str) -
     state = fold(entries[: at + 1])
     last = entries[at].booking
     assert last
-    entry = replace(
-        entries[at],
+    entry = entries[at]._replace(
         sequence=state.sequence + 1,
         type=kind,
         deltas=(),
         levels=(),
-        booking=replace(last, version=last.version + 1),
+        booking=last._replace(version=last.version + 1),
     )
     with pytest.raises(Disagreement, match=message):
         advance(state, entry)

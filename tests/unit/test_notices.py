@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -71,7 +70,7 @@ def test_every_notice_can_be_said_and_html_is_escaped(notice: Notice) -> None:
 
 
 def test_a_payment_that_failed_says_until_when_to_pay_again() -> None:
-    booking = replace(paid(), hold_expires_ms=1_800_000_000_000)
+    booking = paid()._replace(hold_expires_ms=1_800_000_000_000)
     letter = Templates(None).letter(Notice.PAYMENT_FAILED, values_of(booking, NAMES))
     assert "15 January 2027, 08:00 UTC" in letter.text
     assert "15 January 2027, 08:00 UTC" in letter.html
@@ -108,7 +107,7 @@ def test_money_and_times_are_written_for_people() -> None:
 
 
 def test_an_item_without_a_name_is_called_by_its_id() -> None:
-    booking = replace(paid(), lines=unpack_lines("X:2:500"))
+    booking = paid()._replace(lines=unpack_lines("X:2:500"))
     assert values_of(booking, SaleNames("", {}))["lines"] == [
         {"name": "X", "quantity": 2, "amount": "10.00 USD"}
     ]
