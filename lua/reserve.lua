@@ -16,23 +16,46 @@
 -- @include lib/lost
 -- @include lib/is_taken
 -- @include lib/append
--- @include lib/booking
 -- @include lib/booking_json
 -- @include lib/entry
--- @include lib/save
 -- @include lib/demand
 -- @include lib/move
--- @include lib/forget_units
--- @include lib/end_booking
--- @include lib/due
--- @include lib/take_back
--- @include lib/repair_due
 -- @include lib/allow_rate
 -- @include lib/replay
 -- @include lib/hold_record
 -- @include lib/pressure
 -- @include lib/retired
--- @include lib/unchanged
+
+-- Takes due holds back where units are missing (`short`, by item) or the customer is over its cap
+-- (`excess`). All is decided before the first is. Returns how many it took back; or nil, and the reply.
+-- What only this needs is made in here: each function is made and cleared away again in every call, and
+-- most holds take nothing back.
+local function make_room(partition, sale_id, short, customer_id, excess, max_scanned, max_taken, trace)
+-- @include lib/booking
+-- @include lib/save
+-- @include lib/forget_units
+-- @include lib/end_booking
+-- @include lib/due
+-- @include lib/take_back
+-- @include lib/repair_due
+  local due, lost = due_bookings(partition, sale_id, max_scanned + 1)
+  if not due then
+    return nil, lost
+  end
+  local chosen, more, over_cap = choose_due(due, short, customer_id, excess, max_scanned, max_taken)
+  if more then
+    -- The caller asks again by itself, up to some rounds: that must not cost the customer's rate.
+    return nil, {'due_backlog', partition.sequence, ''}
+  elseif not chosen then
+    return nil, {over_cap and 'customer_limit' or 'sold_out', partition.sequence, ''}
+  end
+  for _, booking in ipairs(chosen) do
+    end_booking(partition, booking, 'expired', 'expired', trace)
+  end
+  repair_due(sale_id)
+  return #chosen
+end
+
 local partition, fenced = open_partition()
 fenced = fenced or refuse_frozen(partition, ARGV[4])
 if fenced then
@@ -137,39 +160,32 @@ for _, item_id in ipairs(order) do
     short_item = short_item or item_id
   end
 end
-local chosen = {}
+local taken = 0
 if excess > 0 or short_item then
-  local max_scanned = tonumber(ARGV[14])
-  local due, lost = due_bookings(partition, sale_id, max_scanned + 1)
-  if not due then
-    return lost
-  end
-  local more, over_cap
-  chosen, more, over_cap = choose_due(due, short, customer_id, excess, max_scanned, tonumber(ARGV[15]))
-  if not chosen then
-    if more then
-      -- The caller asks again by itself, up to some rounds: that must not cost the customer's rate.
-      return {'due_backlog', partition.sequence, ''}
-    elseif over_cap then
+  local refusal
+  taken, refusal = make_room(partition, sale_id, short, customer_id, excess, tonumber(ARGV[14]),
+    tonumber(ARGV[15]), trace)
+  if not taken then
+    if refusal[1] == 'customer_limit' then
       return refuse('customer_limit')
+    elseif refusal[1] ~= 'sold_out' then
+      return refusal
     end
     local held = tonumber(redis.call('HGET', key_stock(sale_id), short_item .. ':held'))
     if held > 0 and redis.call('EXISTS', key_deadlines(sale_id)) == 0 then
       -- Units that no deadline would ever give back.
       lose('keys_missing')
     end
-    local refusal = refuse('sold_out', short_item)
+    refusal = refuse('sold_out', short_item)
+-- @include lib/unchanged
     refusal[4] = string.format('%d', unchanged_ms(partition, sale_id, closes_ms, cap))
     return refusal
   end
 end
 
 -- From here on everything is decided: writes only, each change after its entry.
-for _, due in ipairs(chosen) do
-  end_booking(partition, due, 'expired', 'expired', trace)
-end
 -- Units that were just taken back are among the counts only where they are read again.
-local plan = plan_move(sale_id, order, units, 'available', 'held', #chosen == 0 and counts or nil)
+local plan = plan_move(sale_id, order, units, 'available', 'held', taken == 0 and counts or nil)
 local booking = new_hold(booking_id, sale_id, customer_id, lines, amount, sale[5],
   partition.now_ms + tonumber(sale[3]), partition.now_ms)
 local has_contact = contact ~= ''
@@ -186,11 +202,7 @@ redis.call('HSET', key_booking(booking_id),
   'extended', '0', 'sequence', string.format('%d', sequence))
 redis.call('ZADD', key_deadlines(sale_id), expires, booking_id)
 redis.call('HINCRBY', key_customers(sale_id), customer_id, string.format('%d', total))
-if #chosen > 0 then
-  repair_due(sale_id)
-else
-  redis.call('ZADD', key_due(), 'LT', expires, sale_id)
-end
+redis.call('ZADD', key_due(), 'LT', expires, sale_id)
 redis.call('SET', record_key, hold_record(fingerprint, booking), 'PX', ARGV[8])
 if has_contact then
   redis.call('SET', key_contact(booking_id), contact)
