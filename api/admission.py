@@ -1,6 +1,6 @@
 """Which holds are worked at, which wait for their turn, and which are told to come again.
 
-A few dozen at once are as fast as an event loop gets; ten thousand at once only cost memory and
+A thousand at once are as fast as an event loop gets; ten thousand at once only cost memory and
 caches. So the others wait, before anything of them is parsed, first come, first served.
 
 How long the queue may be depends on why it is there. A crowd that comes at once and is then served
@@ -25,6 +25,7 @@ from engine.limits import (
     ADMISSION_TARGET_MS,
     ADMISSION_WINDOW_MS,
     MAX_HOLDS_AT_ONCE,
+    MAX_HOLDS_IN_OVERLOAD,
 )
 
 _log = structlog.stdlib.get_logger("holdfast.api")
@@ -46,13 +47,18 @@ class Admission:
 
     Args:
         at_once: how many are worked at.
+        in_overload: the same while an overload is shed.
         clock: seconds.
     """
 
     def __init__(
-        self, at_once: int = MAX_HOLDS_AT_ONCE, clock: Callable[[], float] = time.perf_counter
+        self,
+        at_once: int = MAX_HOLDS_AT_ONCE,
+        in_overload: int = MAX_HOLDS_IN_OVERLOAD,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._at_once = at_once
+        self._in_overload = in_overload
         self._clock = clock
         self._working = 0
         self._queue: deque[_Waiting] = deque()
@@ -71,7 +77,7 @@ class Admission:
         """Come to work, at once or when it is one's turn; False where that will not come."""
         now_s = self._clock()
         self._look(now_s)
-        if self._working < self._at_once and not self._queue:
+        if self._has_room() and not self._queue:
             self._working += 1
             return True
         if self._most_waiting is not None and len(self._queue) >= self._most_waiting:
@@ -92,7 +98,7 @@ class Admission:
         self._went += 1
         self._working -= 1
         self._look(now_s)
-        while self._queue and self._working < self._at_once:
+        while self._queue and self._has_room():
             waiting = self._queue.popleft()
             if waiting.turn.done():
                 continue
@@ -130,6 +136,11 @@ class Admission:
             if not waiting.turn.done():
                 self._shed += 1
                 waiting.turn.set_result(False)
+
+    def _has_room(self) -> bool:
+        """Whether one more may be worked at."""
+        most = self._at_once if self._most_waiting is None else self._in_overload
+        return self._working < most
 
     def _room(self) -> int:
         """How many may wait, so that none waits for longer than the target."""

@@ -120,8 +120,12 @@ KEEP_ALIVE_S: Final = 75
 """Longer than load balancers keep idle connections, so that they and not we close them."""
 SHUTDOWN_S: Final = 20
 """What a request in flight has to end in, once a process is told to stop."""
-MAX_HOLDS_AT_ONCE: Final = 64
-"""Of those that one API process works at; the others wait for their turn."""
+MAX_HOLDS_AT_ONCE: Final = 1_024
+"""Of those that one API process works at; the others wait for their turn. Where ten thousand
+connections are read in one turn of the event loop, a hold takes three such turns: with few at once
+that is what it waits for, and not the processor."""
+MAX_HOLDS_IN_OVERLOAD: Final = 64
+"""The same while an overload is shed: the fewer at once, the sooner each is answered."""
 ADMISSION_TARGET_MS: Final = 10
 """How long a hold waits for its turn in an overload; the others are told at once."""
 ADMISSION_WINDOW_MS: Final = 250

@@ -20,9 +20,9 @@ AT_ONCE = 4
 class Desk:
     """Callers of an admission, on a clock of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = AT_ONCE) -> None:
         self.now_s = 100.0
-        self.admission = Admission(AT_ONCE, lambda: self.now_s)
+        self.admission = Admission(at_once, AT_ONCE, lambda: self.now_s)
         self.working = 0
         self.served = 0
         self.refused = 0
@@ -100,6 +100,19 @@ async def test_an_overload_cuts_the_queue_and_keeps_it_short() -> None:
     assert desk.waiting <= room
     # All who work or wait when a window begins are served in it.
     assert desk.served - before >= 20 * (AT_ONCE + room - 1)
+
+
+async def test_in_an_overload_fewer_are_worked_at_until_it_is_over() -> None:
+    desk = Desk(at_once=10 * AT_ONCE)
+    await desk.windows(5, come=20 * AT_ONCE, served=10 * AT_ONCE)
+    assert desk.working == 10 * AT_ONCE
+    desk.admission.begin_to_shed()
+    await desk.serve(9 * AT_ONCE)
+    assert desk.working == AT_ONCE
+    await desk.windows(3, come=1, served=10 * AT_ONCE)
+    assert not desk.admission.is_overloaded()
+    await desk.come(20 * AT_ONCE)
+    assert desk.working == 10 * AT_ONCE
 
 
 async def test_an_overload_is_over_when_nobody_had_to_be_sent_away() -> None:
