@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from engine.archive import read_payment
 from engine.calls import Caller
-from engine.connections import LOST
+from engine.connections import CONNECTION_LOST
 from engine.errors import Unavailable
 from engine.journal_status import written_ms
 from engine.keys import Keys
@@ -163,7 +163,7 @@ class Audit:
                 pipe.hgetall(self._keys.key("booking", partition, booking_id))
             try:
                 hashes = await pipe.execute() if places else []
-            except LOST as error:
+            except CONNECTION_LOST as error:
                 raise Unavailable(f"Redis: {error}") from error
             # A hash that is empty by now was evicted since the scan met its key.
             yield [

@@ -19,7 +19,7 @@ from redis.cluster import parse_cluster_slots
 from redis.crc import key_slot
 from redis.exceptions import MovedError, ResponseError
 
-from engine.connections import LOST
+from engine.connections import CONNECTION_LOST
 from engine.errors import SettingsError, Unavailable
 from engine.keys import Keys
 from engine.limits import CLUSTER_LOOK_MS, CONNECT_TIMEOUT_MS, SLOTS_FRESH_MS
@@ -178,7 +178,7 @@ class ClusterNodes(Nodes):
                     slots: Any = await redis.execute_command("CLUSTER SLOTS")
                     state: dict[str, str] = await redis.execute_command("CLUSTER INFO")
                 told = self._read(parse_cluster_slots(slots, current_host=address[0]))
-            except (*LOST, Unavailable) as error:
+            except (*CONNECTION_LOST, Unavailable) as error:
                 failure = error
                 continue
             if state["cluster_state"] == "ok":

@@ -25,7 +25,7 @@ from engine.settings import Durability
 
 Command = Sequence[bytes | str | int]
 
-LOST: Final = (OSError, RedisError, RuntimeError)
+CONNECTION_LOST: Final = (OSError, RedisError, RuntimeError)
 """What says that a connection was lost, a time-out as well.
 
 The last one is uvloop's: a write in the moment in which the peer has closed and nobody knows yet is
@@ -178,7 +178,7 @@ async def check_durability(transport: Transport, durability: Durability) -> None
     names = (*_STRICT, "maxmemory-policy", "maxmemory")
     try:
         replies = await transport.exchange([("CONFIG", "GET", name) for name in names])
-    except LOST as error:
+    except CONNECTION_LOST as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
     found = {}
     for name, reply in zip(names, replies, strict=True):

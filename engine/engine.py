@@ -18,7 +18,7 @@ from engine.audit import Audit
 from engine.bookings import Bookings
 from engine.calls import Caller
 from engine.cluster import ClusterNodes, split_cluster
-from engine.connections import LOST, client, connector
+from engine.connections import CONNECTION_LOST, client, connector
 from engine.crypto import Vault
 from engine.errors import Unavailable
 from engine.expiring import Expiring
@@ -100,7 +100,7 @@ class Engine:
             engine.bookings.marks = marks_of(options, (await engine.memory()).values())
             await engine.refresh_floors()
             await engine._believe_redis()
-        except LOST as error:
+        except CONNECTION_LOST as error:
             await engine.close()
             raise Unavailable(f"Redis does not answer: {error}") from error
         except BaseException:

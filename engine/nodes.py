@@ -21,7 +21,7 @@ from typing import Final, TypeVar
 
 from redis.asyncio import Redis
 
-from engine.connections import LOST, Connect, check_durability
+from engine.connections import CONNECTION_LOST, Connect, check_durability
 from engine.errors import Unavailable
 from engine.keys import Keys
 from engine.pipeline import Pipeline
@@ -120,14 +120,14 @@ class Nodes:
     ) -> list[Answer]:
         try:
             return [await question(self._nodes[group[0]].redis, group)]
-        except LOST as error:
+        except CONNECTION_LOST as error:
             if not await self.look_again(group[0], error):
                 raise Unavailable(f"Redis: {error}") from error
         try:
             return [
                 await question(self._nodes[part[0]].redis, part) for part in self._groups(group)
             ]
-        except LOST as error:
+        except CONNECTION_LOST as error:
             raise Unavailable(f"Redis: {error}") from error
 
     def _groups(self, partitions: Iterable[int]) -> list[list[int]]:
@@ -152,7 +152,7 @@ class Nodes:
             while True:
                 try:
                     position, found = await redis.scan(position, match=pattern, count=SCAN_KEYS)
-                except LOST as error:
+                except CONNECTION_LOST as error:
                     raise Unavailable(f"Redis: {error}") from error
                 names = []
                 for raw in found:
@@ -183,7 +183,7 @@ class Nodes:
                     await check_durability(transport, durability)
                 finally:
                     await transport.close()
-            except (*LOST, Unavailable) as error:
+            except (*CONNECTION_LOST, Unavailable) as error:
                 failure = error
             else:
                 answered += 1

@@ -20,7 +20,7 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
-from engine.connections import LOST, Command, Connect, Transport
+from engine.connections import CONNECTION_LOST, Command, Connect, Transport
 from engine.errors import Overloaded, Unavailable
 from engine.limits import (
     CALL_TIMEOUT_MS,
@@ -88,7 +88,7 @@ def _must_be_replicated(script: Script) -> bool:
 
 async def _drop(transport: Transport | None) -> None:
     if transport is not None:
-        with contextlib.suppress(*LOST):
+        with contextlib.suppress(*CONNECTION_LOST):
             await transport.close()
 
 
@@ -280,7 +280,7 @@ class Pipeline:
             raise RedisConnectionError(f"{acknowledged} of {replicas.count} replicas have it")
 
     def _fail(self, batch: list[_Call], error: Exception) -> None:
-        if isinstance(error, LOST):
+        if isinstance(error, CONNECTION_LOST):
             self._losses += 1
             error = Unavailable(f"Redis: {type(error).__name__} {error}")
         for call in batch:

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from engine import limits
-from engine.connections import LOST
+from engine.connections import CONNECTION_LOST
 from engine.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ async def read_memory(redis: Redis) -> Memory:
     except ResponseError:
         # A server that does not tell has none to go by.
         return Memory(0, 0)
-    except LOST as error:
+    except CONNECTION_LOST as error:
         raise Unavailable(f"Redis: {error}") from error
     return Memory(int(info["used_memory"]), int(info["maxmemory"]))
 

@@ -24,7 +24,7 @@ from typing import Final
 import structlog
 from arq.connections import ArqRedis
 
-from engine.connections import LOST
+from engine.connections import CONNECTION_LOST
 from engine.limits import IDLE_GRACE_MS, SLICE_MS, WATCH_MS
 from workers import metrics
 from workers.loops import Loop
@@ -50,7 +50,7 @@ class Hands:
 
     async def job(self, name: str, redis: ArqRedis) -> None:
         """A slice for one of arq's jobs."""
-        with contextlib.suppress(*LOST):
+        with contextlib.suppress(*CONNECTION_LOST):
             # Without the note another process may lend a hand too, that is all.
             await redis.set(NOTE + name, self._me, px=SLICE_MS)
         metrics.SLICES.labels(name, "arq").inc()
@@ -102,7 +102,7 @@ class Hands:
         while not self._stopping.is_set():
             try:
                 notes = await self._queue.mget(keys)
-            except LOST:
+            except CONNECTION_LOST:
                 notes = [None] * len(keys)
             self._elsewhere = frozenset(
                 name

@@ -11,7 +11,7 @@ import structlog
 from arq.connections import ArqRedis
 from arq.worker import Worker
 
-from engine.connections import LOST
+from engine.connections import CONNECTION_LOST
 from engine.tasks import end_tasks
 from workers.hands import Hands
 from workers.loops import BackOff
@@ -55,5 +55,5 @@ async def _end(worker: Worker, pool: ArqRedis) -> None:
     if jobs:
         await asyncio.wait(jobs, timeout=JOBS_END_S)
         await end_tasks(jobs)
-    with contextlib.suppress(*LOST):
+    with contextlib.suppress(*CONNECTION_LOST):
         await pool.aclose()

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from redis.asyncio import Redis
 
-from engine.connections import LOST
+from engine.connections import CONNECTION_LOST
 from engine.errors import Unavailable
 from engine.events import spelled
 from engine.limits import (
@@ -94,7 +94,7 @@ class Streamer:
             pipe.xadd(KEY, fields, maxlen=self._entries, approximate=True)  # type: ignore[arg-type]
         try:
             await pipe.execute()
-        except LOST as error:
+        except CONNECTION_LOST as error:
             raise Unavailable(f"the stream's Redis: {error}") from error
         metrics.published(STREAM, written_ms)
         return poisoned

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 import uvloop
 
-from engine.connections import LOST, client, connector
+from engine.connections import CONNECTION_LOST, client, connector
 from engine.errors import Unavailable
 from engine.pipeline import Pipeline
 from tests.helpers.wire import CANCEL, META
@@ -90,7 +90,7 @@ def test_whatever_redis_py_raises_when_a_connection_is_cut_counts_as_lost() -> N
         async def ask() -> None:
             try:
                 await redis.ping()
-            except LOST:
+            except CONNECTION_LOST:
                 raise
             except Exception as error:
                 others.append(repr(error))
