@@ -22,6 +22,7 @@ import structlog
 
 from engine.limits import (
     ADMISSION_PATIENCE_MS,
+    ADMISSION_QUIET_WINDOWS,
     ADMISSION_TARGET_MS,
     ADMISSION_WINDOW_MS,
     MAX_HOLDS_AT_ONCE,
@@ -47,7 +48,7 @@ class Admission:
 
     Args:
         at_once: how many are worked at.
-        in_overload: the same while an overload is shed.
+        in_overload: the same while an overload is shed; more where fewer went than before it.
         clock: seconds.
     """
 
@@ -66,8 +67,13 @@ class Admission:
         self._window_s = clock()
         self._per_s = 0.0
         """How many went by the second, in the window before."""
+        self._most_working = at_once
         self._most_waiting: int | None = None
         """How many may wait; None where there is no overload."""
+        self._usual_per_s = 0.0
+        """How many went by the second before the overload."""
+        self._quiet = 0
+        """Windows in a row in which nobody was sent away."""
 
     def is_overloaded(self) -> bool:
         """Whether who would wait too long is told so at once."""
@@ -77,7 +83,7 @@ class Admission:
         """Come to work, at once or when it is one's turn; False where that will not come."""
         now_s = self._clock()
         self._look(now_s)
-        if self._has_room() and not self._queue:
+        if self._working < self._most_working and not self._queue:
             self._working += 1
             return True
         if self._most_waiting is not None and len(self._queue) >= self._most_waiting:
@@ -98,7 +104,7 @@ class Admission:
         self._went += 1
         self._working -= 1
         self._look(now_s)
-        while self._queue and self._has_room():
+        while self._queue and self._working < self._most_working:
             waiting = self._queue.popleft()
             if waiting.turn.done():
                 continue
@@ -116,31 +122,41 @@ class Admission:
             return
         self._per_s = self._went / lasted_s
         if self._most_waiting is not None:
-            self._most_waiting = self._room()
-            if not self._shed or lasted_s > 2 * ADMISSION_WINDOW_MS / 1000:
-                # Nobody was sent away, or nobody came.
-                self._most_waiting = None
+            # One turn of the event loop may outlast a window, which then sees only those who go.
+            self._quiet = 0 if self._shed else self._quiet + 1
+            if max(self._quiet, lasted_s * 1000 // ADMISSION_WINDOW_MS) >= ADMISSION_QUIET_WINDOWS:
+                self._most_waiting, self._most_working = None, self._at_once
                 _log.warning("holds_wait_again")
+            else:
+                self._adjust()
         self._window_s = now_s
         self._went = self._shed = 0
+
+    def _adjust(self) -> None:
+        """Few at once are answered soon, unless turns of the event loop are what they wait for.
+
+        The more connections there are, the longer a turn takes; a fixed number at work would then
+        let ever fewer go, down to a few dozen a second.
+        """
+        self._most_waiting = self._room()
+        if self._per_s < self._usual_per_s / 2:
+            self._most_working = min(2 * self._most_working, self._at_once)
+        elif self._per_s > self._usual_per_s * 3 / 4:
+            self._most_working = max(self._most_working // 2, self._in_overload)
 
     def begin_to_shed(self) -> None:
         """Take it for an overload: more came than may be here at once."""
         self._shed += 1
         if self._most_waiting is not None:
             return
-        self._most_waiting = self._room()
+        self._most_waiting, self._most_working = self._room(), self._in_overload
+        self._usual_per_s, self._quiet = self._per_s, 0
         _log.warning("holds_shed", waiting=len(self._queue), most=self._most_waiting)
         while len(self._queue) > self._most_waiting:
             waiting = self._queue.popleft()
             if not waiting.turn.done():
                 self._shed += 1
                 waiting.turn.set_result(False)
-
-    def _has_room(self) -> bool:
-        """Whether one more may be worked at."""
-        most = self._at_once if self._most_waiting is None else self._in_overload
-        return self._working < most
 
     def _room(self) -> int:
         """How many may wait, so that none waits for longer than the target."""

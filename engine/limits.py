@@ -129,6 +129,8 @@ MAX_HOLDS_IN_OVERLOAD: Final = 64
 ADMISSION_TARGET_MS: Final = 10
 """How long a hold waits for its turn in an overload; the others are told at once."""
 ADMISSION_WINDOW_MS: Final = 250
+ADMISSION_QUIET_WINDOWS: Final = 4
+"""An overload is over when nobody was sent away, or nobody came, for so many."""
 ADMISSION_PATIENCE_MS: Final = 20_000
 """Who has waited for longer is not served any more."""
 MAX_CONNECTIONS_WAITING: Final = 4_096

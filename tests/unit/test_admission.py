@@ -9,6 +9,7 @@ import pytest
 from api.admission import Admission
 from engine.limits import (
     ADMISSION_PATIENCE_MS,
+    ADMISSION_QUIET_WINDOWS,
     ADMISSION_TARGET_MS,
     ADMISSION_WINDOW_MS,
 )
@@ -109,17 +110,41 @@ async def test_in_an_overload_fewer_are_worked_at_until_it_is_over() -> None:
     desk.admission.begin_to_shed()
     await desk.serve(9 * AT_ONCE)
     assert desk.working == AT_ONCE
-    await desk.windows(3, come=1, served=10 * AT_ONCE)
+    await desk.windows(ADMISSION_QUIET_WINDOWS + 1, come=1, served=10 * AT_ONCE)
     assert not desk.admission.is_overloaded()
     await desk.come(20 * AT_ONCE)
     assert desk.working == 10 * AT_ONCE
+
+
+async def test_where_few_at_once_let_far_fewer_go_more_are_worked_at() -> None:
+    desk = Desk(at_once=16 * AT_ONCE)
+    await desk.windows(5, come=20 * AT_ONCE, served=16 * AT_ONCE)
+    desk.admission.begin_to_shed()
+    await desk.serve(15 * AT_ONCE)
+    at_work = []
+    for _ in range(8):
+        # A turn of the event loop lasts a window: who works when it begins is done at its end.
+        desk.now_s += WINDOW_S
+        await desk.come(40 * AT_ONCE)
+        at_work.append(desk.working)
+        await desk.serve(desk.working)
+    assert at_work[-1] == 8 * AT_ONCE, "as many as let half as many go as before"
+    for turn in range(8 * 16):
+        # And now a window has sixteen of them.
+        desk.now_s += WINDOW_S if turn % 16 == 0 else 0
+        await desk.come(40 * AT_ONCE)
+        at_work.append(desk.working)
+        await desk.serve(desk.working)
+    assert at_work[-1] == AT_ONCE
 
 
 async def test_an_overload_is_over_when_nobody_had_to_be_sent_away() -> None:
     desk = Desk()
     await desk.windows(5, come=40, served=20)
     desk.admission.begin_to_shed()
-    await desk.windows(3, come=2, served=20)
+    await desk.windows(ADMISSION_QUIET_WINDOWS, come=2, served=20)
+    assert desk.admission.is_overloaded(), "in the first of them many were sent away"
+    await desk.windows(2, come=2, served=20)
     assert not desk.admission.is_overloaded()
     refused = desk.refused
     await desk.come(50)
