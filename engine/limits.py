@@ -200,7 +200,7 @@ ENDPOINTS_FRESH_MS: Final = 1_000
 TIDY_INTERVAL_MS: Final = 5_000
 FEW_EVENTS: Final = 500
 FEW_DELIVERIES: Final = 24
-EVENTS_GATHER_MS: Final = 60
+EVENTS_GATHER_MS: Final = 40
 """After a piece of fewer the next ones gather for so long: a piece costs as much as many."""
 EVENTS_IDLE_MIN_MS: Final = 20
 EVENTS_IDLE_MAX_MS: Final = 250
@@ -222,8 +222,14 @@ DRAIN_GATHER_ENTRIES: Final = 500
 DRAIN_GATHER_MS: Final = 60
 """After a batch of fewer entries the next ones gather for so long. A batch costs worker and
 PostgreSQL as much as fifty entries, as measured."""
+DRAIN_FEW_ENTRIES: Final = 16
+DRAIN_FEW_MS: Final = 20
+"""After a batch of fewer than that they gather for less: where little goes on, a batch for each
+costs little, and what was written is there sooner."""
+DRAIN_LOOK_MS: Final = 40
+"""How often a partition is looked at that had nothing."""
 DRAIN_IDLE_MIN_MS: Final = 5
-DRAIN_IDLE_MAX_MS: Final = 40
+DRAIN_IDLE_MAX_MS: Final = 20
 EVICTION_INTERVAL_MS: Final = 1_000
 SALE_RETENTION_MS: Final = 24 * 3600 * 1000
 """How long a sale stays in Redis after it closed."""

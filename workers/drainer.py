@@ -10,10 +10,13 @@ from typing import Final
 import structlog
 
 from engine.limits import (
+    DRAIN_FEW_ENTRIES,
+    DRAIN_FEW_MS,
     DRAIN_GATHER_ENTRIES,
     DRAIN_GATHER_MS,
     DRAIN_IDLE_MAX_MS,
     DRAIN_IDLE_MIN_MS,
+    DRAIN_LOOK_MS,
     FINAL_DRAIN_MS,
     MAX_DATABASE_CONNECTIONS,
 )
@@ -26,15 +29,24 @@ AT_ONCE: Final = MAX_DATABASE_CONNECTIONS - 2
 """Each drain takes a connection of the pool; bootstrap and eviction need one now and then."""
 
 
+def _rest_ms(count: int) -> int:
+    """How long to leave a partition alone of which a look took so many entries."""
+    if count >= DRAIN_GATHER_ENTRIES:
+        return 0
+    if count >= DRAIN_FEW_ENTRIES:
+        return DRAIN_GATHER_MS
+    return DRAIN_FEW_MS if count else DRAIN_LOOK_MS
+
+
 class Drainer:
     """Drives `run_once(partition)` of a `persistence.drain.Drain` over all partitions.
 
     Two drainers on one journal do no harm: the cursor moves by compare-and-set, and the second
     rolls back.
 
-    A partition of which a look took little is left alone for `DRAIN_GATHER_MS`: a commit costs a
-    disk the same for one entry as for a thousand, and what comes meanwhile shares the next one. One
-    that had nothing rests as well: with one hot sale, the others would be asked at its pace.
+    A partition of which a look took little is left alone for a while: a commit costs a disk the
+    same for one entry as for a thousand, and what comes meanwhile shares the next one. One that had
+    nothing rests as well: with one hot sale, the others would be asked at its pace.
     """
 
     def __init__(self, partitions: int, drain: Callable[[int], Awaitable[int]]) -> None:
@@ -54,9 +66,7 @@ class Drainer:
         if time.monotonic() < self._rests_until[partition] and not self._ends:
             return 0
         count = await self._drain(partition)
-        if count < DRAIN_GATHER_ENTRIES:
-            rest_ms = DRAIN_GATHER_MS if count else DRAIN_IDLE_MAX_MS
-            self._rests_until[partition] = time.monotonic() + rest_ms / 1000
+        self._rests_until[partition] = time.monotonic() + _rest_ms(count) / 1000
         return count
 
     async def finish(self) -> bool:

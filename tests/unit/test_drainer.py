@@ -25,17 +25,17 @@ class Journals:
 
 @pytest.fixture(autouse=True)
 def long_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drainer, "DRAIN_GATHER_MS", 600_000)
-    monkeypatch.setattr(drainer, "DRAIN_IDLE_MAX_MS", 600_000)
+    for name in ("DRAIN_GATHER_MS", "DRAIN_FEW_MS", "DRAIN_LOOK_MS"):
+        monkeypatch.setattr(drainer, name, 600_000)
 
 
 async def test_a_partition_with_little_or_nothing_rests_and_one_with_much_does_not() -> None:
-    journals = Journals(3, 5 * DRAIN_GATHER_ENTRIES, 0)
-    work = Drainer(3, journals.drain)
+    journals = Journals(3, 5 * DRAIN_GATHER_ENTRIES, 0, DRAIN_GATHER_ENTRIES - 1)
+    work = Drainer(4, journals.drain)
     for _ in range(4):
         await work.run_once()
-    assert journals.looks == [1, 4, 1]
-    assert journals.left == [0, DRAIN_GATHER_ENTRIES, 0]
+    assert journals.looks == [1, 4, 1, 1]
+    assert journals.left == [0, DRAIN_GATHER_ENTRIES, 0, 0]
 
 
 async def test_at_the_end_of_the_process_nobody_rests() -> None:
