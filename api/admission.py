@@ -122,7 +122,8 @@ class Admission:
             return
         self._per_s = self._went / lasted_s
         if self._most_waiting is not None:
-            # One turn of the event loop may outlast a window, which then sees only those who go.
+            # Over when nobody was sent away for some windows, or nobody came for as long. Not after
+            # one: a turn of the event loop may outlast it, and it then sees only those who go.
             self._quiet = 0 if self._shed else self._quiet + 1
             if max(self._quiet, lasted_s * 1000 // ADMISSION_WINDOW_MS) >= ADMISSION_QUIET_WINDOWS:
                 self._most_waiting, self._most_working = None, self._at_once

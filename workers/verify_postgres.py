@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,21 +102,14 @@ def _compare(replay: Replay, what: str, found: object, expected: object) -> None
         place = "the journal" if found is None else "PostgreSQL"
         replay.differ(f"{what} at {replay.state.sequence}: only {place} has it")
         return
-    for field in _fields_of(expected):
+    # What named tuples and dataclasses both have: the names of their fields.
+    for field in type(expected).__match_args__:  # type: ignore[attr-defined]
         is_now, should_be = getattr(found, field), getattr(expected, field)
         if is_now != should_be:
             replay.differ(
                 f"{what} at {replay.state.sequence}: {field} is {_spelled(is_now)} in PostgreSQL, "
                 f"{_spelled(should_be)} in the journal"
             )
-
-
-def _fields_of(value: Any) -> tuple[str, ...]:
-    """The fields of a named tuple or of a dataclass."""
-    if isinstance(value, tuple):
-        names: tuple[str, ...] = value._fields  # type: ignore[attr-defined]
-        return names
-    return tuple(field.name for field in dataclasses.fields(value))
 
 
 def _spelled(value: Any) -> str:
