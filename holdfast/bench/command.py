@@ -17,7 +17,7 @@ from typing import Any, Final
 import orjson
 from rich.console import Console
 
-from holdfast.bench import notices, report, rows, strain
+from holdfast.bench import growth, notices, report, rows, strain
 from holdfast.bench.orders import Measured
 from holdfast.bench.stage import Stage, set_up
 
@@ -51,8 +51,6 @@ async def _bench(stage: Stage, rounds: int, live: int, *, as_json: bool) -> int:
             found.setdefault(name, []).append(one)
             _say(f"{ABOUT[name]}: {one.per_s:,.0f}/s, p99 {one.p99_ms:,.1f} ms {one.answers}")
 
-    async with stage.worker_paused():
-        few_us = await strain.cost_of_a_hold_us(stage, strain.FEW_BOOKINGS) if live else 0.0
     for number in range(rounds):
         _say(f"round {number + 1} of {rounds}")
         async with aclosing(rows.play_round(stage, number)) as measured:
@@ -67,9 +65,7 @@ async def _bench(stage: Stage, rounds: int, live: int, *, as_json: bool) -> int:
             await note(measured)
     verdict = report.verdict(found)
     if live:
-        async with stage.worker_paused():
-            full_us = await strain.cost_of_a_hold_us(stage, live)
-        verdict.append(_growth(live, few_us, full_us))
+        verdict.append(_growth(live, await growth.growth_of_a_hold(stage, live)))
     if as_json:
         summaries = {name: report.summary(those) for name, those in found.items()}
         print(orjson.dumps({"machine": told, "rows": summaries, "verdict": verdict}).decode())
@@ -96,11 +92,10 @@ def strange_answers(found: Mapping[str, Sequence[Measured]]) -> list[str]:
     ]
 
 
-def _growth(live: int, few_us: float, full_us: float) -> dict[str, Any]:
+def _growth(live: int, reached: float) -> dict[str, Any]:
     """The line of the verdict that is no ratio of rows."""
-    reached = full_us / few_us
     return {
-        "measure": f"cost of a hold, {live:,} ÷ {strain.FEW_BOOKINGS:,} live bookings",
+        "measure": f"cost of a hold, {live:,} ÷ {growth.FEW_BOOKINGS:,} live bookings",
         "reached": round(reached, 3),
         "bound": MAX_GROWTH,
         "at_most": True,

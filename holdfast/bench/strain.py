@@ -1,11 +1,9 @@
-"""What latency does under load, with the worker draining beside, and what a full Redis costs."""
+"""What latency does under load, with the worker draining beside."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Final
-
-from redis.asyncio import Redis
 
 from holdfast.bench.orders import SALE, Measured, Order
 from holdfast.bench.rows import CUSTOMERS
@@ -27,10 +25,6 @@ FEW_CUSTOMERS: Final = 2_000
 PAYING: Final = 256
 """Connections of buyers who pay: a payment waits for its gateway."""
 GATEWAY_MS: Final = 100
-FEW_BOOKINGS: Final = 1_000
-PROBED: Final = 10_000
-"""Calls whose mean is taken for the cost of a hold."""
-FILLED_AT_ONCE: Final = 20_000
 
 ABOUT: Final = {
     "echo_64": "Starlette echo at 70 %, 64 connections",
@@ -114,32 +108,3 @@ async def at_rate(
             customers=FEW_CUSTOMERS,
         )
     )
-
-
-async def cost_of_a_hold_us(stage: Stage, bookings: int) -> float:
-    """The server's own microseconds for a hold, with so many live bookings in Redis."""
-    async with Redis.from_url(stage.run.redis_url) as server:
-        while (missing := bookings - await _bookings(server)) > 0:
-            await _raw(stage, min(missing, FILLED_AT_ONCE))
-        before_us = await _spent_us(server)
-        await _raw(stage, PROBED)
-        return (await _spent_us(server) - before_us) / PROBED
-
-
-async def _raw(stage: Stage, calls: int) -> None:
-    await stage.measure(Order(work="raw", url=stage.run.url, calls=calls))
-
-
-async def _bookings(server: Redis) -> int:
-    """About: a booking has its hash and its idempotency record, and everything else is few."""
-    keys: int = await server.dbsize()
-    return keys // 2
-
-
-async def _spent_us(server: Redis) -> float:
-    """Microseconds of processor time that the server has used so far.
-
-    Its own `usec_per_call` goes by the wall clock, and on a busy machine tells of the others.
-    """
-    found = await server.info("cpu")
-    return 1e6 * (float(found["used_cpu_user"]) + float(found["used_cpu_sys"]))

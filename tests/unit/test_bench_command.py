@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from engine.keys import Keys
-from holdfast.bench import command, notices, report, strain
+from holdfast.bench import command, growth, notices, report, strain
 from holdfast.bench.orders import SALE, Measured, Order
 from holdfast.bench.rows import PAUSED
 from holdfast.bench.stage import Stage
@@ -78,8 +78,8 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Answering:
     async def machine(_: Stage) -> dict[str, Any]:
         return TOLD
 
-    async def cost(_: Stage, bookings: int) -> float:
-        return 20.0 if bookings <= strain.FEW_BOOKINGS else 21.0
+    async def growth_of_a_hold(_: Stage, live: int) -> float:
+        return 1.05 if live == 5_000 else 2.0
 
     @asynccontextmanager
     async def another_worker(stage: Answering, changes: dict[str, str]) -> AsyncIterator[None]:
@@ -98,7 +98,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Answering:
     monkeypatch.setattr(notices, "let_go", at_once)
     monkeypatch.setattr(notices, "mails_of", mails_of)
     monkeypatch.setattr(report, "machine", machine)
-    monkeypatch.setattr(strain, "cost_of_a_hold_us", cost)
+    monkeypatch.setattr(growth, "growth_of_a_hold", growth_of_a_hold)
     return Answering()
 
 
