@@ -32,12 +32,26 @@ def now() -> str:
     return metrics._text()[0].decode()
 
 
-async def test_a_count_is_there_at_once_where_nothing_else_is_in_flight() -> None:
+async def test_a_count_is_there_after_a_tick_where_nothing_else_is_in_flight() -> None:
     metrics.enter()
     metrics.count_outcome("test_once", "held")
     metrics.leave("GET", "/once", 200, "", 0.002)
+    await asyncio.sleep(0)
     assert value(now(), "holdfast_http_requests_total", route="/once", status="200") == 1
     assert value(now(), "holdfast_outcomes_total", operation="test_once") == 1
+
+
+async def test_what_is_answered_in_one_tick_goes_over_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[float] = []
+    monkeypatch.setattr(metrics.IN_FLIGHT, "set", written.append)
+    for _ in range(100):
+        metrics.enter()
+        metrics.leave("GET", "/together", 200, "", 0.002)
+    await asyncio.sleep(0)
+    assert written == [0]
+    assert value(now(), "holdfast_http_requests_total", route="/together", status="200") == 100
 
 
 async def test_under_load_a_count_is_late_by_little_and_whole() -> None:
@@ -61,6 +75,7 @@ async def test_under_load_a_count_is_late_by_little_and_whole() -> None:
     )
     assert value(text, "holdfast_http_in_flight") == 1
     metrics.leave("GET", "/late", 200, "", 0.1)
+    await asyncio.sleep(0)
     assert value(now(), "holdfast_http_in_flight") == 0
 
 
