@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from api.shapes import Backlog, FencedPart, PartRead, Readiness, SheddingPart
+from api.shapes import Backlog, FencedPart, FrozenSale, PartRead, Readiness, SheddingPart
 from engine.errors import HoldfastError
 from engine.journal_status import JournalStatus
 from engine.limits import READINESS_AGE_MS, READINESS_TIMEOUT_MS
@@ -105,6 +105,11 @@ def judge(
         for one in seen
         if (reason := fence_of(one))
     ]
+    frozen: list[FrozenSale] = [
+        {"partition": one.status.partition, "sale_id": one.status.frozen}
+        for one in seen
+        if one.status.frozen
+    ]
     shedding: list[SheddingPart] = [
         {"partition": one.status.partition, "reason": reason}
         for one in seen
@@ -119,7 +124,7 @@ def judge(
     # Shedding is degraded, wherever it is: whoever holds something still has to pay or cancel here.
     away = partitions - len(seen)
     taking = redis is not None and identity_known and len(fenced) + away < partitions
-    well = taking and not away and not fenced and not shedding and postgres
+    well = taking and not (away or fenced or frozen or shedding) and postgres
     return {
         "status": "ready" if well else "degraded" if taking else "not_ready",
         "redis": _part(not away, _away(away, partitions)),
@@ -127,6 +132,7 @@ def judge(
         "identity": _part(identity_known, "its keys have not been read"),
         "partitions": partitions,
         "fenced": fenced,
+        "frozen": frozen,
         "shedding": shedding,
         "backlog": None if redis is None else backlog,
     }

@@ -177,6 +177,13 @@ class SheddingPart(TypedDict):
     reason: str
 
 
+class FrozenSale(TypedDict):
+    """A sale that takes nothing, because it alone is being rebuilt."""
+
+    partition: int
+    sale_id: str
+
+
 class Backlog(TypedDict):
     """Changes that PostgreSQL lacks."""
 
@@ -198,6 +205,7 @@ class Readiness(TypedDict):
     identity: PartRead
     partitions: int
     fenced: list[FencedPart]
+    frozen: list[FrozenSale]
     shedding: list[SheddingPart]
     backlog: Backlog | None
 

@@ -89,6 +89,15 @@ def test_some_partitions_closed_is_degraded_and_all_of_them_is_not_ready() -> No
     assert verdict([fenced, seen(1, fenced="sequence")])["status"] == "not_ready"
 
 
+def test_a_frozen_sale_is_degraded_and_named() -> None:
+    judged = verdict([seen(0), seen(1, frozen="gig")])
+    assert (judged["status"], judged["frozen"]) == (
+        "degraded",
+        [{"partition": 1, "sale_id": "gig"}],
+    )
+    assert verdict([seen(0), seen(1)])["frozen"] == []
+
+
 @pytest.mark.parametrize(
     ("changes", "reason", "full"),
     [
