@@ -75,7 +75,7 @@ class Verifier:
             raise unauthenticated("The Authorization header is not `Bearer <token>`.")
         try:
             head = self._heads.read(token, ALGORITHMS)
-            key = await self._find(head)
+            key = self.keys.lookup(head.key_id, head.algorithm) or await self._find(head)
             claims = signed_claims(token, key)
             ends_s = check_claims(claims, self._issuer, self._audience, time.time())
         except Disbelieved as why:

@@ -35,8 +35,7 @@ _ALWAYS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(NamedTuple):
     """Who calls: the token's subject, which is the customer, and its scopes."""
 
     sub: str

@@ -67,14 +67,29 @@ class KeySet:
         Raises:
             KeysUnknown: no keys have been read yet.
         """
-        found = self._lookup(key_id, algorithm)
+        found = self.lookup(key_id, algorithm)
         may_ask = self._fetching is not None or self._silent_ms() >= JWKS_RETRY_MS
         if found is None and may_ask:
             await self.refresh()
-            found = self._lookup(key_id, algorithm)
+            found = self.lookup(key_id, algorithm)
         if found is None and not self._jwks:
             raise KeysUnknown(self.error or "not read yet")
         return found
+
+    def lookup(self, key_id: str | None, algorithm: str) -> PyJWK | None:
+        """As `find`, among the keys that are known; asks nobody."""
+        place = (key_id, algorithm)
+        if place not in self._made:
+            if len(self._made) > 4 * MAX_JWKS_KEYS:
+                self._made.clear()
+            fits = [
+                key
+                for jwk in self._jwks
+                if (key_id is None or jwk.get("kid") == key_id)
+                and (key := _make(jwk, algorithm)) is not None
+            ]
+            self._made[place] = fits[0] if len(fits) == 1 else None
+        return self._made[place]
 
     async def tend(self) -> None:
         """Fetch the keys if they are old, or none are known. To be called every second or so.
@@ -102,20 +117,6 @@ class KeySet:
 
     def _silent_ms(self) -> float:
         return (time.monotonic() - self._tried_at) * 1000
-
-    def _lookup(self, key_id: str | None, algorithm: str) -> PyJWK | None:
-        place = (key_id, algorithm)
-        if place not in self._made:
-            if len(self._made) > 4 * MAX_JWKS_KEYS:
-                self._made.clear()
-            fits = [
-                key
-                for jwk in self._jwks
-                if (key_id is None or jwk.get("kid") == key_id)
-                and (key := _make(jwk, algorithm)) is not None
-            ]
-            self._made[place] = fits[0] if len(fits) == 1 else None
-        return self._made[place]
 
     async def _fetch(self) -> None:
         try:
