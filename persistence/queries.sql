@@ -378,13 +378,28 @@ WHERE partition = $1 AND sequence = $2 AND discarded_at IS NULL
 RETURNING sequence;
 
 -- booking --
--- Read a booking with its lines and its encrypted contact.
+-- Read a booking with its lines and its encrypted contact, and its last entry that was set aside.
 SELECT
     booking.*,
-    contacts.ciphertext
-FROM whole_bookings AS booking
-LEFT JOIN contacts ON booking.booking_id = contacts.booking_id
-WHERE booking.booking_id = $1;
+    contacts.ciphertext,
+    aside.sequence AS aside_sequence,
+    aside.version AS aside_version,
+    aside.entry AS aside_entry,
+    aside.waits AS aside_waits
+FROM (SELECT $1::text AS booking_id) AS wanted
+LEFT JOIN whole_bookings AS booking ON wanted.booking_id = booking.booking_id
+LEFT JOIN contacts ON wanted.booking_id = contacts.booking_id
+LEFT JOIN LATERAL (
+    SELECT
+        quarantine.sequence,
+        quarantine.version,
+        quarantine.entry,
+        quarantine.discarded_at IS NULL AS waits
+    FROM quarantine
+    WHERE quarantine.booking_id = wanted.booking_id
+    ORDER BY waits DESC, quarantine.sequence DESC
+    LIMIT 1
+) AS aside ON TRUE;
 
 -- history --
 -- Read a page of all bookings, newest first.

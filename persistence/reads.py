@@ -14,6 +14,7 @@ from typing import Final
 import asyncpg
 
 from engine.errors import Unavailable
+from engine.journal import RawEntry
 from engine.limits import CURSOR_POLL_MS, MAX_INTEGER
 from engine.types import (
     ArchivedBooking,
@@ -21,10 +22,7 @@ from engine.types import (
     Booking,
     CancelReason,
     Floor,
-    ItemDefinition,
     Levels,
-    Sale,
-    SaleDefinition,
     Status,
     unpack_lines,
 )
@@ -38,6 +36,8 @@ from persistence.cursors import (
 from persistence.payments import payment_of
 from persistence.pool import Pool, connection
 from persistence.queries import query
+from persistence.sales import sale_of
+from persistence.steps import understand
 
 __all__ = [
     "InvalidCursor",
@@ -92,10 +92,22 @@ class Reads:
             await taken.fetchval(query("ping"))
 
     async def booking(self, booking_id: str) -> ArchivedBooking | None:
-        """A booking, whether it still lives in Redis or not; None where there never was one."""
+        """A booking, whether it still lives in Redis or not; None where there never was one.
+
+        One whose last entry was discarded is as that entry has it: Redis never heard of it.
+
+        Raises `Unavailable` also where an entry of it waits in quarantine: then what is here is not
+        yet what was there.
+        """
         async with connection(self._pool) as taken:
             row = await taken.fetchrow(query("booking"), booking_id)
-        if row is None:
+        assert row, "it has one row, whatever is there"
+        if row["aside_waits"]:
+            raise Unavailable(f"an entry of booking {booking_id} is in quarantine")
+        version = row["version"] or 0
+        if (row["aside_version"] or 0) > version:
+            return _given_up(row)
+        if not version:
             return None
         return ArchivedBooking(booking_of(row), row["ciphertext"], row["sequence"])
 
@@ -233,31 +245,13 @@ def _page(rows: Sequence[asyncpg.Record], limit: int) -> Page:
     return Page(bookings, booking_cursor(last.created_ms, last.booking_id) if last else None)
 
 
-def sale_of(row: asyncpg.Record, items: list[asyncpg.Record]) -> Sale:
-    """A sale from its row and those of its items, in the order of its definition."""
-    levels = tuple(
-        Levels(item["item_id"], item["available"], item["held"], item["sold"]) for item in items
-    )
-    definition = SaleDefinition(
-        sale_id=row["sale_id"],
-        name=row["name"],
-        items=tuple(
-            ItemDefinition(
-                item["item_id"],
-                item["name"],
-                level.capacity,
-                item["unit_price"],
-                item["max_per_booking"],
-            )
-            for item, level in zip(items, levels, strict=True)
-        ),
-        opens_ms=row["opens_ms"],
-        closes_ms=row["closes_ms"],
-        hold_ms=row["hold_ms"],
-        max_units_per_customer=row["max_units_per_customer"],
-        currency=row["currency"],
-    )
-    return Sale(definition, row["version"], row["created_ms"], row["updated_ms"], levels)
+def _given_up(row: asyncpg.Record) -> ArchivedBooking:
+    """A booking as its discarded entry has it. Raises `Unavailable` where nobody can read that."""
+    steps, _ = understand([RawEntry(row["aside_sequence"], row["aside_entry"])])
+    entry = steps[0].entry if steps else None
+    if entry is None or entry.booking is None:
+        raise Unavailable(f"entry {row['aside_sequence']} was discarded, and cannot be read")
+    return ArchivedBooking(entry.booking, row["ciphertext"], entry.sequence)
 
 
 def booking_of(row: asyncpg.Record) -> Booking:

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
+import pytest
 import pytest_asyncio
 from prometheus_client import REGISTRY
 
+from engine.errors import Unavailable
 from engine.types import Levels, Status
 from tests.helpers.ledger import Ledger, booking_entry, booking_id, open_ledger, sale_entry
 
@@ -114,7 +116,8 @@ async def test_later_entries_of_a_booking_wait_behind_its_poison_entry(ledger: L
         (4, "out_of_order", booking_id(2), ""),
         (6, "out_of_order", booking_id(2), "seat:2:-2:0"),
     ]
-    assert await ledger.reads.booking(booking_id(2)) is None
+    with pytest.raises(Unavailable, match="quarantine"):
+        await ledger.reads.booking(booking_id(2))
     first = await ledger.reads.booking(booking_id(1))
     assert first
     assert first.booking.status is Status.CANCELLED

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engine.errors import Unavailable
 from engine.outcomes import Outcome
 from engine.types import Booking, CancelReason, Contact, LineRequest, Status
 from persistence import rows
@@ -55,7 +56,8 @@ async def poisoned(on: Stage, poison: Callable[[bool], None]) -> Booking:
     await on.hold("ann")
     await on.drain_all()
     assert await on.reads.quarantined() == {on.partition(): 2}
-    assert await on.reads.booking(confirmed.booking_id) is None
+    with pytest.raises(Unavailable, match="quarantine"):
+        await on.reads.booking(confirmed.booking_id)
     return confirmed
 
 
@@ -139,7 +141,9 @@ async def test_the_entry_after_a_discarded_one_applies_by_itself(
         await quarantine.discard(
             on.settings, on.partition(), sequence, "olga", "drill", as_json=False
         )
-    assert await on.reads.booking(booking.booking_id) is None
+    archived = await on.reads.booking(booking.booking_id)
+    assert archived
+    assert archived.booking == booking, "as the last of them has it"
     assert await is_equal(on), "what was given up is no difference"
     poison(False)
     answer = await on.engine.bookings.cancel(booking.booking_id, CancelReason.OPERATOR)

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from engine.engine import Engine
-from engine.errors import Fenced
+from engine.errors import Fenced, Unavailable
 from engine.outcomes import Outcome
 from engine.settings import EngineOptions
 from engine.types import CancelReason, LineRequest
@@ -172,7 +172,8 @@ async def test_a_booking_whose_entry_was_discarded_is_restored_from_that_entry(
     at = await tip(ruins)
     await ruins.drain()
     await database.execute("ALTER TABLE bookings DROP CONSTRAINT not_kim")
-    assert (await ruins.on.reads.booking(given_up.booking_id)) is None
+    with pytest.raises(Unavailable, match="quarantine"):
+        await ruins.on.reads.booking(given_up.booking_id)
     refused = await ruins.try_to_rebuild(partition=ruins.partition)
     assert "quarantine" in refused.refused[ruins.partition]
     await quarantine.discard(ruins.on.settings, ruins.partition, at, "test", "a test", as_json=True)
