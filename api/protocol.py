@@ -20,6 +20,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from engine.limits import ANSWER_STALL_MS
+
 ANSWER: Final = "holdfast.answer"
 """An answer in one piece: `status`, `head` (its header lines, each with its end), `body`.
 
@@ -38,11 +40,11 @@ class _Cycle(RequestResponseCycle):
 
     async def send(self, message: Message) -> None:  # type: ignore[override]
         """Take a message of ASGI's, or an `ANSWER`."""
+        if self.flow.write_paused and not self.disconnected:
+            await self._wait_for_the_reader()
         if message["type"] != ANSWER:
             await super().send(message)  # type: ignore[arg-type]
             return
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
         if self.disconnected:
             return
         assert not self.response_started, "an answer is whole"
@@ -61,12 +63,27 @@ class _Cycle(RequestResponseCycle):
             self.transport.close()
         self.on_response()
 
+    async def _wait_for_the_reader(self) -> None:
+        """Let the answers before this one be read, or end the connection.
+
+        A reader who takes nothing and stays would keep the place of this request for ever.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_STALL_MS / 1000):
+                await self.flow.drain()
+        except TimeoutError:
+            self.transport.abort()
+        # uvicorn tells only the request that it has read last that the connection is gone.
+        self.disconnected = self.disconnected or self.transport.is_closing()
+
 
 class HttpProtocol(HttpToolsProtocol):
     """One connection. It may be idle for `timeout_keep_alive`, before its first request as well."""
 
     _timer: asyncio.TimerHandle | None = None
     _idle_since_s = 0.0
+    _ending = False
+    """Whether it was found to be closing, and waits for the last answer to be read."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called by the transport."""
@@ -153,13 +170,16 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _look(self) -> None:
         """Close the connection if it has been idle for long enough, else look again then."""
-        self._timer = None
-        cycle: RequestResponseCycle | None = self.cycle
-        if self.transport.is_closing() or (cycle and not cycle.response_complete):
-            # Gone, or busy: the end of the answer sets the timer again.
+        if self._ending:
+            # Closed for as long as it may be idle, and nobody has read what was left.
+            self.transport.abort()
             return
+        cycle: RequestResponseCycle | None = self.cycle
         left_s = self._idle_since_s + self.timeout_keep_alive - self.loop.time()
-        if left_s > 0:
-            self._timer = self.loop.call_later(left_s, self._look)
-        else:
+        if cycle and not cycle.response_complete:
+            left_s = self.timeout_keep_alive
+        elif left_s <= 0:
             self.transport.close()
+        if self.transport.is_closing():
+            self._ending, left_s = True, self.timeout_keep_alive
+        self._timer = self.loop.call_later(left_s, self._look)

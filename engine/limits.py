@@ -113,6 +113,8 @@ MAX_EXPORTS: Final = 2
 """Exports that an API process works on at once: each costs about one core while it runs."""
 EXPORT_STALL_MS: Final = 30_000
 """How long an export waits for its reader to take a page."""
+ANSWER_STALL_MS: Final = 30_000
+"""How long an answer waits for its reader to take those before it."""
 READINESS_AGE_MS: Final = 500
 READINESS_TIMEOUT_MS: Final = 2_000
 TEND_INTERVAL_MS: Final = 1_000

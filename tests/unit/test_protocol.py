@@ -135,3 +135,54 @@ async def test_a_connection_is_closed_when_it_was_idle_and_not_while_it_is_busy(
         answers = await say(port, GET % 7)
     assert answers.endswith(b"/7")
     assert b"connection: close" not in answers
+
+
+LARGE = b"x" * 1_000_000
+"""More than systems keep for a reader, after some of them."""
+
+
+async def large(scope: Scope, receive: Receive, send: Send) -> None:
+    context = Context({}, "request-1", "trace-1", ANSWER in scope.get("extensions", ()))
+    await send_reply(context, send, Reply(200, LARGE))
+
+
+async def test_an_answer_does_not_wait_for_ever_behind_others_that_nobody_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("api.protocol.ANSWER_STALL_MS", 100)
+    at_work = 0
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal at_work
+        at_work += 1
+        try:
+            await large(scope, receive, send)
+        finally:
+            at_work -= 1
+
+    async with serving(counted) as port:
+        with socket.create_connection(("127.0.0.1", port)) as never_reads:
+            never_reads.sendall(b"".join(GET % number for number in range(40)))
+            await asyncio.sleep(0.05)
+            assert at_work == 1
+            await asyncio.sleep(0.4)
+            assert at_work == 0
+
+
+async def test_a_connection_ends_whose_last_answer_nobody_reads() -> None:
+    lost: list[Exception | None] = []
+
+    class Watched(Hasty):
+        def connection_lost(self, exc: Exception | None) -> None:
+            lost.append(exc)
+            super().connection_lost(exc)
+
+    async def enormous(scope: Scope, receive: Receive, send: Send) -> None:
+        context = Context({}, "request-1", "trace-1", ANSWER in scope.get("extensions", ()))
+        await send_reply(context, send, Reply(200, 20 * LARGE))
+
+    async with serving(enormous, Watched) as port:
+        with socket.create_connection(("127.0.0.1", port)) as never_reads:
+            never_reads.sendall(GET % 1)
+            await asyncio.sleep(0.4)
+            assert len(lost) == 1
