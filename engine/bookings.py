@@ -265,6 +265,8 @@ def _answer(reply: Reply) -> Answer:
     if reply.outcome is Outcome.EVICTED:
         # Its tombstone says that it exists: to answer `absent` would be a lie.
         raise Unavailable("the booking has left Redis and could not be brought back")
+    if reply.outcome is Outcome.SALE_RETIRED:
+        raise Unavailable("its sale left Redis again; the same again may find it there")
     if reply.outcome in (Outcome.ABSENT, Outcome.IDEMPOTENCY_KEY_REUSED):
         return Answer(reply.outcome)
     booking = Booking.from_json(reply.text())

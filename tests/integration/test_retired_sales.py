@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from engine.errors import Unavailable
 from engine.outcomes import Outcome
+from engine.retired import RetiredSales
 from engine.types import Booking, CancelReason, ItemDefinition, LineRequest, SaleDefinition
 from persistence.reads import Reads
 from persistence.retiring import Retiring
@@ -146,6 +147,24 @@ async def test_many_who_touch_it_at_once_bring_it_back_once(on: Stage) -> None:
     assert await on.levels() == (10, 0, 0)
     await on.drain_all()
     assert await is_equal(on) == []
+
+
+async def test_one_that_leaves_again_before_it_is_changed_is_unavailable(
+    on: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (booking,) = await retired(on, "ann")
+    bring_back = RetiredSales.bring_back
+
+    async def for_a_moment(sales: RetiredSales, sale_id: str, left_at: int) -> None:
+        await bring_back(sales, sale_id, left_at)
+        assert await retirer(on).run_once() == 1
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RetiredSales, "bring_back", for_a_moment)
+        with pytest.raises(Unavailable, match="left Redis again"):
+            await on.engine.bookings.cancel(booking.booking_id, CancelReason.OPERATOR)
+    again = await on.engine.bookings.cancel(booking.booking_id, CancelReason.OPERATOR)
+    assert again.outcome is Outcome.CANCELLED
 
 
 async def test_what_is_open_or_held_or_not_there_keeps_a_sale_in_redis(on: Stage) -> None:
