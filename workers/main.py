@@ -19,7 +19,7 @@ import uvloop
 from asyncpg import UndefinedTableError
 
 from engine.engine import Engine
-from engine.errors import HoldfastError, Unavailable
+from engine.errors import Unavailable
 from engine.limits import GC_THRESHOLD
 from engine.payments.books import PaymentOptions
 from engine.payments.gateway import Gateway
@@ -203,11 +203,14 @@ class WorkerProcess:
         while True:
             try:
                 started = await bootstrap(pool, engine)
-            except Unavailable:
+            except (Unavailable, UndefinedTableError) as error:
+                if not back_off.failing and isinstance(error, UndefinedTableError):
+                    # PostgreSQL was away when the engine was opened.
+                    _log.warning("waits_for_tables", error=str(error))
                 await asyncio.sleep(back_off.failed())
-            except HoldfastError as error:
+            except Exception as error:  # noqa: BLE001 - nobody else would ever start them
                 # The partitions stay closed until somebody acts; what is open goes on.
-                _log.error("cannot_start_partitions", error=str(error))
+                _log.error("cannot_start_partitions", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(ASK_AGAIN_S)
             else:
                 if started:

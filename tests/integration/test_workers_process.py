@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
+from engine.engine import Engine
 from engine.outcomes import Outcome
+from engine.settings import EngineOptions
 from persistence.migrate import migrate
 from persistence.pool import create_pool
 from persistence.reads import Reads
+from tests.helpers.gateways import payment_settings
 from tests.helpers.stage import RunningWorker, Stage, eventually, stage, stage_settings
 from workers import verify
+from workers.main import WorkerProcess
 
 
 @pytest.fixture
@@ -100,6 +104,23 @@ async def test_a_worker_waits_for_its_tables(
             await ready.put()
             await ready.drained()
         assert await worker.stop() == 0
+
+
+async def test_a_worker_that_began_without_postgresql_waits_for_its_tables_too(
+    redis_url: str, bare_database_url: str
+) -> None:
+    settings = stage_settings(redis_url, bare_database_url)
+    async with (
+        await create_pool(bare_database_url) as pool,
+        await Engine.open(EngineOptions.of(settings)) as engine,
+    ):
+        worker = WorkerProcess(settings, payment_settings())
+        starting = asyncio.create_task(worker._first_start(pool, engine))
+        await asyncio.sleep(0.2)
+        assert not starting.done()
+        await migrate(bare_database_url)
+        await asyncio.wait_for(starting, 20)
+        assert len(await Reads(pool).cursors()) == settings.partitions
 
 
 async def test_a_fenced_partition_holds_nobody_else_up(on: Stage, tmp_path: Path) -> None:
