@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ReadOnlyError
 
 from engine.connections import CONNECTION_LOST, Command, Connect, Transport
 from engine.errors import Overloaded, Unavailable
@@ -256,6 +256,10 @@ class Pipeline:
                 call.future.set_exception(reply)
             else:
                 call.future.set_result(reply)
+        if any(isinstance(reply, ReadOnlyError) for reply in replies):
+            # The server was made a replica, and leaves its clients where they are: who is the
+            # primary now is found by connecting anew, and the other connections lead here as well.
+            raise RedisConnectionError("the server is a replica now")
 
     async def _wait_for_replicas(
         self, transport: Transport, replicas: Replicas, meta: bytes

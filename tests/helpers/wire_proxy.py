@@ -72,6 +72,10 @@ class WireProxy:
         self._plan.append(fault)
         return fault
 
+    def lead_to(self, url: str) -> None:
+        """Pass what connects from now on to another server, as a name does that was moved."""
+        self._upstream = urlsplit(url)
+
     @property
     def connections(self) -> int:
         """How many clients are connected now."""

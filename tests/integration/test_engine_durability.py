@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,6 +22,7 @@ from engine.settings import Durability
 from engine.types import CancelReason
 from tests.helpers.engines import SEAT, check_books, gig, opened, options
 from tests.helpers.servers import Valkey, wait_for
+from tests.helpers.wire_proxy import WireProxy
 
 WEAKER = {
     "appendonly": "no",
@@ -58,6 +61,39 @@ async def test_a_server_that_keeps_less_is_refused(name: str, weak: Valkey) -> N
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(Unavailable, match="does not answer"):
         await Engine.open(options("redis://127.0.0.1:1/0"))
+
+
+async def test_a_primary_that_is_made_a_replica_is_left_for_the_new_one(tmp_path: Path) -> None:
+    """By hand, or by who serves the name: without Sentinel nobody ends its clients' connections."""
+    with contextlib.ExitStack() as servers:
+        first, second = (Valkey(tmp_path / name) for name in ("first", "second"))
+        for server in (first, second):
+            servers.callback(server.close)
+        old, new = (
+            servers.enter_context(redis.Redis.from_url(server.url)) for server in (first, second)
+        )
+        for client, other in ((old, second), (new, first)):
+            client.config_set("primaryauth", str(urlsplit(other.url).password))
+        name = WireProxy(first.url)
+        # Who goes by the name has one password for both.
+        new.execute_command("ACL", "SETUSER", "default", f">{urlsplit(first.url).password}")
+        async with name, opened(name.url) as found:
+            await found.sales.put(gig())
+            follow(new, first)
+            wait_for(lambda: new.info("replication")["master_link_status"] == "up", "it follows")
+            new.replicaof("NO", "ONE")
+            follow(old, second)
+            name.lead_to(second.url)
+            held = await found.bookings.reserve("gig", "ann", SEAT, "key")
+            assert held.outcome is Outcome.HELD
+            partition = found.keys.partition_of_sale("gig")
+            assert held.booking
+            assert new.exists(found.keys.key("booking", partition, held.booking.booking_id))
+
+
+def follow(client: redis.Redis, primary: Valkey) -> None:
+    address = urlsplit(primary.url)
+    client.replicaof(str(address.hostname), str(address.port))
 
 
 class TestReplica:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 import engine.pipeline
 from engine.connections import Command
@@ -103,6 +103,23 @@ async def test_a_server_that_was_started_again_costs_one_failure_and_not_one_a_c
         await call(pipeline)
     for _ in range(2 * MAX_BATCHES_IN_FLIGHT):
         assert (await call(pipeline))[0] == b"done"
+    assert (wire.opened, wire.closed) == (2 * MAX_BATCHES_IN_FLIGHT, MAX_BATCHES_IN_FLIGHT)
+
+
+async def test_a_connection_to_a_server_that_was_made_a_replica_is_given_up(
+    pipeline: Pipeline, wire: Wire
+) -> None:
+    await open_all(pipeline, wire)
+    demoted = ReadOnlyError("You can't write against a read only replica.")
+    wire.answer = lambda command: demoted if command[-1] == "x" else done(command)
+    told = await asyncio.gather(call(pipeline), call(pipeline, "y"), return_exceptions=True)
+    assert told[0] is demoted
+    assert not isinstance(told[1], BaseException), "what was answered is answered"
+    assert wire.closed == 1
+    wire.answer = done
+    for _ in range(MAX_BATCHES_IN_FLIGHT):
+        await call(pipeline)
+    # The others lead there as well.
     assert (wire.opened, wire.closed) == (2 * MAX_BATCHES_IN_FLIGHT, MAX_BATCHES_IN_FLIGHT)
 
 
