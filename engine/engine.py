@@ -24,7 +24,7 @@ from engine.errors import Unavailable
 from engine.expiring import Expiring
 from engine.journal import Journal
 from engine.keys import Keys
-from engine.limits import FLOORS_FRESH_MS
+from engine.limits import FLOORS_FRESH_MS, FLOORS_TIMEOUT_MS
 from engine.nodes import Answer, Node, Nodes
 from engine.partitions import FloorSource, Partitions
 from engine.payments.books import PaymentBooks, PaymentOptions
@@ -117,16 +117,25 @@ class Engine:
             await self.journal.initialise(partition)
 
     async def refresh_floors(self) -> None:
-        """Ask PostgreSQL for the floors; while it is away, what was known stays known."""
+        """Ask PostgreSQL for the floors; while it is away, what was known stays known.
+
+        So does it where PostgreSQL is silent for `FLOORS_TIMEOUT_MS`: a frozen one is as good as
+        away, and calls wait for this before they have a connection.
+        """
         if self._floors is None:
             return
+        now = asyncio.get_running_loop().time()
         if self._refreshing is None or self._refreshing.done():
-            now = asyncio.get_running_loop().time()
             if now - self._refreshed_at < FLOORS_FRESH_MS / 1000:
                 return
             self._refreshed_at = now
             self._refreshing = asyncio.create_task(self._refresh())
-        await asyncio.shield(self._refreshing)
+        left_s = self._refreshed_at + FLOORS_TIMEOUT_MS / 1000 - now
+        refreshing = self._refreshing
+        # What it answers later is noted all the same.
+        await asyncio.wait((refreshing,), timeout=max(left_s, 0))
+        if refreshing.done():
+            refreshing.result()
 
     async def _refresh(self) -> None:
         assert self._floors is not None

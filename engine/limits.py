@@ -152,6 +152,8 @@ CURSOR_TOLD_AGAIN_MS: Final = 10_000
 CURSOR_POLL_MS: Final = 10
 FLOORS_FRESH_MS: Final = 100
 """PostgreSQL is not asked for its cursors more often, however many calls meet a fence."""
+FLOORS_TIMEOUT_MS: Final = DATABASE_CONNECT_TIMEOUT_MS
+"""How long calls wait for its answer before they go on by what they know."""
 
 # Events out.
 MAX_DEALT_EVENTS: Final = 5_000
@@ -271,6 +273,7 @@ assert MAX_BACKLOG_AGE_MS < MIN_PRUNED_AGE_MS
 assert CALL_TIMEOUT_MS < TOMBSTONE_TTL_MS, "a slow load ends before its tombstone does"
 assert MAX_TOKEN_BYTES + MAX_CURSOR_CHARS < MAX_HEADER_BYTES
 assert OWN_WRITES_TIMEOUT_MS < SHUTDOWN_S * 1000
+assert FLOORS_TIMEOUT_MS < CALL_TIMEOUT_MS, "a frozen PostgreSQL is not on the way to Redis"
 assert CALL_TIMEOUT_MS * MAX_CALL_ATTEMPTS <= SHUTDOWN_S * 1000, "a call ends before its process"
 assert CURSOR_BELIEVED_MS < JOURNAL_KEPT_BEHIND_CURSOR_MS
 assert MAX_PARTITIONS <= 16**3, "a booking id spells its partition in three hex digits"

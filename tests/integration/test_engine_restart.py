@@ -206,6 +206,32 @@ async def test_postgresql_is_asked_again_after_a_reconnect(server: Valkey) -> No
         assert 2 <= asked <= 1 + limits.MAX_BATCHES_IN_FLIGHT
 
 
+async def test_a_postgresql_that_is_silent_keeps_no_call_from_a_new_connection(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thawed = asyncio.Event()
+    thawed.set()
+
+    async def floors() -> Mapping[int, Floor]:
+        await thawed.wait()
+        return {}
+
+    async with opened(redis_url, floors=floors) as engine:
+        await engine.sales.put(gig(1_000))
+        monkeypatch.setattr("engine.engine.FLOORS_TIMEOUT_MS", 200)
+        monkeypatch.setattr("engine.engine.FLOORS_FRESH_MS", 0)
+        thawed.clear()
+        with redis.Redis.from_url(redis_url) as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+        try:
+            async with asyncio.timeout(limits.CALL_TIMEOUT_MS / 1000):
+                for number in range(2 * limits.MAX_BATCHES_IN_FLIGHT):
+                    held = await engine.bookings.reserve("gig", "ann", SEAT, f"key-{number}")
+                    assert held.outcome is Outcome.HELD
+        finally:
+            thawed.set()
+
+
 async def test_an_engine_without_redis_says_that_it_is_unavailable(server: Valkey) -> None:
     async with opened(server.url) as engine:
         await engine.ping()
