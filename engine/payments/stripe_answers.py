@@ -26,6 +26,8 @@ Refusal: TypeAlias = Declined | Failed | Unknown
 
 UNREADABLE: Final = Unknown("unreadable")
 """Stripe answered, but not with what this version reads: as good as no answer."""
+ODD: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading such an answer ends with, here and in the library."""
 
 
 async def ask(request: Awaitable[StripeObject]) -> Json | Refusal:
@@ -39,13 +41,16 @@ async def ask(request: Awaitable[StripeObject]) -> Json | Refusal:
     except (aiohttp.ClientError, OSError):
         # While an answer's body is read, the library lets these through.
         return Unknown("connection")
+    except ODD:
+        # And these where the body is JSON, and not Stripe's: `{"error": "Bad Gateway"}`, `null`.
+        return UNREADABLE
 
 
 def read_payment(answer: Json, installation: str) -> Payment | Unknown:
     """Read a PaymentIntent."""
     try:
         return payment_of(answer, installation)
-    except (LookupError, TypeError, ValueError, AttributeError):
+    except ODD:
         return UNREADABLE
 
 
@@ -60,9 +65,10 @@ def read_page(answer: Json | Refusal, installation: str) -> Page | Unknown:
         return UNREADABLE
     read = (read_payment(row, installation) for row in rows)
     payments = tuple(payment for payment in read if isinstance(payment, Payment))
-    if len(payments) < len(rows):
+    more = bool(answer.get("has_more"))
+    if len(payments) < len(rows) or (more and not rows):
         return UNREADABLE
-    return Page(payments, payments[-1].authorization_id if answer.get("has_more") else None)
+    return Page(payments, payments[-1].authorization_id if more else None)
 
 
 def refused(answer: Json | Refusal, payment: Payment) -> Failed | Unknown:
@@ -80,5 +86,5 @@ def read_refund(refund: Json, authorization_id: str) -> Refunded | Failed | Unkn
         currency = str(refund["currency"]).upper()
         amount = from_stripe(int(refund["amount"]), currency)
         return Refunded(authorization_id, str(refund["id"]), amount, currency)
-    except (LookupError, TypeError, ValueError, AttributeError):
+    except ODD:
         return UNREADABLE

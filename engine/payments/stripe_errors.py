@@ -37,20 +37,20 @@ def outcome_of(error: stripe.StripeError) -> Declined | Failed | Unknown:
     """Return what an error of the client library says about the request it answered."""
     body = _error_of(error)
     status = error.http_status or 0
-    code = body.get("code") or error.code
+    code = _word(body.get("code")) or _word(error.code)
     if code in _TRANSIENT_CODES:
-        return Unknown(str(code))
+        return Unknown(code)
     for kind, reason in _UNKNOWN:
         if isinstance(error, kind):
             return Unknown("timeout" if isinstance(error.__cause__, TimeoutError) else reason)
     if isinstance(error, stripe.CardError):
         intent = body.get("payment_intent")
         return Declined(
-            str(body.get("decline_code") or code or "card_declined"),
-            str(intent["id"]) if isinstance(intent, dict) else None,
+            _word(body.get("decline_code")) or code or "card_declined",
+            _word(intent.get("id")) if isinstance(intent, dict) else None,
         )
     if isinstance(error, stripe.InvalidRequestError) and status in {400, 404}:
-        return Failed(str(code or "invalid_request"))
+        return Failed(code or "invalid_request")
     return Unknown(f"http_{status}" if status else "unreadable")
 
 
@@ -59,3 +59,8 @@ def _error_of(error: stripe.StripeError) -> dict[str, Any]:
     body = error.json_body
     found = body.get("error") if isinstance(body, dict) else None
     return found if isinstance(found, dict) else {}
+
+
+def _word(told: Any) -> str | None:
+    """Return what is a word, and nothing for anything else."""
+    return told if isinstance(told, str) and told else None

@@ -64,6 +64,7 @@ DEFINITE: list[tuple[Any, Any]] = [
     ),
     (error(402, type="card_error", code="expired_card"), Declined("expired_card")),
     (error(402, type="card_error"), Declined("card_declined")),
+    (error(402, type="card_error", code=["a"], payment_intent={}), Declined("card_declined")),
     (
         error(400, type="invalid_request_error", code="resource_missing", param="payment_method"),
         Failed("resource_missing"),
@@ -90,6 +91,12 @@ UNCERTAIN: list[tuple[Any, str]] = [
     ((404, {"detail": "not Stripe at all"}), "http_404"),
     (b"<html>not JSON</html>", "http_200"),
     (b'{"object": "payment_intent"}', "unreadable"),
+    (b"null", "unreadable"),
+    (b"[]", "unreadable"),
+    (b"\xff\xfe", "unreadable"),
+    ((502, {"error": "Bad Gateway"}), "unreadable"),
+    ((502, {"error": None}), "unreadable"),
+    ((200, INTENT | {"amount": 1e999}), "unreadable"),
     ((200, INTENT | {"status": "a status of tomorrow"}), "unreadable"),
     ((200, INTENT | {"status": "processing"}), "status_authorizing"),
     ((200, CAPTURED), "status_captured"),
@@ -156,3 +163,9 @@ async def test_an_amount_that_stripe_cannot_write_is_not_asked_for() -> None:
         intent = an_intent(amount=5124, currency="KWD")
         assert await gateway.authorize(intent) == Failed("amount_not_representable")
     assert script.asked == []
+
+
+async def test_a_page_that_is_empty_and_goes_on_is_not_the_end_of_a_list() -> None:
+    script = Script((200, {"object": "list", "data": [], "has_more": True}))
+    async with listening(script.application) as url, adapter(url) as gateway:
+        assert await gateway.list_created(0, 1) == Unknown("unreadable")
