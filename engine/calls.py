@@ -113,42 +113,46 @@ class Caller:
         """
         script = self._load(name)
         attempt = 0
-        refreshed = False
+        refreshed = in_doubt = False
         give_up = time.monotonic() + CALL_TIMEOUT_MS / 1000
-        while True:
-            attempt += 1
-            try:
-                carried = _Carried(self.partitions, partition, args)
-                raw = await self._pipelines[partition].run(
-                    script, self._keys.meta(partition), carried
-                )
-                reply = self._read(script, partition, carried.generation, raw, attempt)
-            except (Unavailable, ResponseError) as error:
-                unknown = _judge(error, partition)
-                elsewhere = await self._look_again(partition, error)
-                late = time.monotonic() >= give_up
-                if late or attempt >= MAX_CALL_ATTEMPTS:
-                    if unknown is error:
+        try:
+            while True:
+                attempt += 1
+                try:
+                    carried = _Carried(self.partitions, partition, args)
+                    raw = await self._pipelines[partition].run(
+                        script, self._keys.meta(partition), carried
+                    )
+                    return self._read(script, partition, carried.generation, raw, attempt)
+                except (Unavailable, ResponseError) as error:
+                    unknown = _judge(error, partition)
+                    in_doubt = in_doubt or unknown is error
+                    elsewhere = await self._look_again(partition, error)
+                    late = time.monotonic() >= give_up
+                    if late or attempt >= MAX_CALL_ATTEMPTS:
+                        if unknown is error:
+                            raise
+                        raise unknown from error
+                    if not elsewhere:
+                        await _pause(attempt)
+                except Fenced as fenced:
+                    if fenced.reason == "sequence":
+                        await self._close(partition)
                         raise
-                    raise unknown from error
-                if not elsewhere:
-                    await _pause(attempt)
-                continue
-            except Fenced as fenced:
-                if fenced.reason == "sequence":
-                    await self._close(partition)
-                    raise
-                # A rebuild gave the partition a new generation, or the first start came after
-                # this process did: PostgreSQL knows.
-                if refreshed or fenced.reason not in ("generation", "meta_missing"):
-                    raise
-                refreshed = True
-                before = self.partitions.floor(partition).generation
-                await self._refresh()
-                if self.partitions.floor(partition).generation == before:
-                    raise
-                continue
-            return reply
+                    # A rebuild gave the partition a new generation, or the first start came after
+                    # this process did: PostgreSQL knows.
+                    if refreshed or fenced.reason not in ("generation", "meta_missing"):
+                        raise
+                    refreshed = True
+                    before = self.partitions.floor(partition).generation
+                    await self._refresh()
+                    if self.partitions.floor(partition).generation == before:
+                        raise
+        except (Overloaded, Fenced) as refused:
+            if in_doubt:
+                # Nothing was tried this time; but an earlier try may have been run.
+                raise Unavailable(f"not answered, and then {refused}") from refused
+            raise
 
     async def run_as(
         self, name: str, partition: int, generation: int, token: str, *args: bytes | str | int

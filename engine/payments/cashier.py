@@ -16,6 +16,7 @@ import structlog
 
 from engine.bookings import Answer, Bookings
 from engine.crypto import Vault
+from engine.errors import Fenced, Overloaded, Unavailable
 from engine.outcomes import Outcome
 from engine.payments.books import PaymentBooks, PaymentRequest
 from engine.payments.limits import PAY_DEADLINE_MS
@@ -64,6 +65,7 @@ class Cashier:
         """Pay for a hold.
 
         Outcomes: those of `PaymentBooks.begin`; `payment_free` is answered by confirming.
+        Raises `Overloaded` and `Fenced` only where nothing was begun, else `Unavailable`.
         """
         owner = uuid.uuid4().hex
         fingerprint = self._vault.fingerprint("pay", request.method)
@@ -71,15 +73,20 @@ class Cashier:
         booking = answer.booking
         if booking is None:
             return PayAnswer(answer.outcome, None)
-        match answer.outcome:
-            case Outcome.BEGUN:
-                task = self._start(booking, owner)
-                return PayAnswer(Outcome.BEGUN, await self._await(task, booking))
-            case Outcome.JOINED:
-                booking = await self._join(booking, owner)
-                return PayAnswer(Outcome.JOINED, booking, replayed=_rests(booking))
-            case _:
-                return PayAnswer(answer.outcome, booking, answer.replayed)
+        try:
+            match answer.outcome:
+                case Outcome.BEGUN:
+                    task = self._start(booking, owner)
+                    return PayAnswer(Outcome.BEGUN, await self._await(task, booking))
+                case Outcome.JOINED:
+                    booking = await self._join(booking, owner)
+                    return PayAnswer(Outcome.JOINED, booking, replayed=_rests(booking))
+                case _:
+                    return PayAnswer(answer.outcome, booking, answer.replayed)
+        except (Overloaded, Fenced) as error:
+            # They say that nothing was tried, which is true of the step that they stopped and not
+            # of the payment: it has begun, and a worker will go on with it.
+            raise Unavailable(f"the payment has begun: {error}") from error
 
     def _start(self, booking: Booking, owner: str) -> asyncio.Task[Booking]:
         booking_id = booking.booking_id

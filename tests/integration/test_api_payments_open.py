@@ -6,10 +6,13 @@ import asyncio
 import uuid
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from api.app import create_app
+from engine.errors import Fenced, HoldfastError, Overloaded
+from engine.payments.books import PaymentBooks
 from tests.helpers.api import refused
 from tests.helpers.fault_proxy import Kind
 from tests.helpers.gateways import payment_settings
@@ -209,3 +212,18 @@ async def test_a_gateway_that_is_away_leaves_the_payment_open_and_nothing_sold(
         assert await shop.api.levels() == [(9, 1, 0)]
     final = await shop.pay(booking["id"], key=used)
     assert (final.status_code, final.json()["status"]) == (200, "CONFIRMED")
+
+
+@pytest.mark.parametrize("refusal", [Overloaded("too many calls wait"), Fenced(0, "operator")])
+async def test_a_payment_that_has_begun_is_not_said_to_be_untried(
+    refusal: HoldfastError, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> NoReturn:
+        raise refusal
+
+    booking, used = await shop.hold(), key()
+    with monkeypatch.context() as patch:
+        patch.setattr(PaymentBooks, "confirm", refuse)
+        refused(await shop.pay(booking["id"], key=used), 503, "unavailable")
+    assert len(await shop.charges(booking["id"])) == 1, "the gateway was asked"
+    assert (await shop.read(booking["id"]))["payment"]["status"] == "AUTHORIZING"

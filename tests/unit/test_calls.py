@@ -141,6 +141,27 @@ async def test_a_full_queue_is_overload_and_not_tried_again() -> None:
     assert bench.sent == 1
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Overloaded("too many calls wait"),
+        exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'"),
+        fenced(b"operator"),
+        fenced(b"sequence"),
+    ],
+)
+async def test_a_refusal_after_an_unknown_outcome_does_not_say_that_nothing_was_tried(
+    refusal: Any,
+) -> None:
+    bench = Bench(Unavailable("lost"), refusal)
+    with pytest.raises(Unavailable):
+        await bench.cancel()
+    # What was certainly not run leaves no doubt.
+    bench = Bench(exceptions.ResponseError("LOADING because"), refusal)
+    with pytest.raises((Overloaded, Fenced)):
+        await bench.cancel()
+
+
 async def test_a_journal_ahead_of_its_meta_is_a_fence() -> None:
     bench = Bench(exceptions.ResponseError(f"ERR The ID specified in XADD is {JOURNAL_AHEAD}"))
     with pytest.raises(Fenced) as raised:
