@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import orjson
 
@@ -13,6 +15,7 @@ from engine.keys import Keys
 from engine.limits import IDEMPOTENCY_TTL_MS
 from engine.outcomes import Outcome
 from engine.payments.limits import (
+    MAX_DECLINE_CODE_CHARS,
     MAX_PAYMENT_ATTEMPTS,
     PAYMENT_GRACE_MS,
     PAYMENT_LEASE_MS,
@@ -22,6 +25,8 @@ from engine.payments.limits import (
 from engine.payments.open import OpenPage, OpenPayment
 from engine.payments.settings import PaymentSettings
 from engine.types import Booking
+
+_UNSPEAKABLE: Final = re.compile(r'[^ -~]|["\\]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +125,8 @@ class PaymentBooks:
 
     async def failed(self, booking: Booking, owner: str, decline_code: str) -> Answer:
         """A definite failure of an authorization: the hold is the buyer's again."""
-        return await self._step(
-            "payment_failed", booking, owner, decline_code, IDEMPOTENCY_TTL_MS, ""
-        )
+        code = _word(decline_code)
+        return await self._step("payment_failed", booking, owner, code, IDEMPOTENCY_TTL_MS, "")
 
     async def captured(self, booking: Booking, owner: str, capture_id: str) -> Answer:
         """Captured: `captured`, or `refund_begun` where the booking was cancelled meanwhile."""
@@ -132,7 +136,7 @@ class PaymentBooks:
 
     async def capture_failed(self, booking: Booking, owner: str, decline_code: str) -> Answer:
         """The capture is refused for good: the booking is cancelled, a void will follow."""
-        return await self._step("capture_failed", booking, owner, decline_code, "")
+        return await self._step("capture_failed", booking, owner, _word(decline_code), "")
 
     async def voided(self, booking: Booking, owner: str) -> Answer:
         """The authorization is void."""
@@ -190,3 +194,8 @@ class PaymentBooks:
         return await self._bookings.change(
             name, booking.booking_id, owner, booking.payment.attempt, *arguments
         )
+
+
+def _word(code: str) -> str:
+    """A gateway's code as the journal carries it: what JSON would have to escape becomes `_`."""
+    return _UNSPEAKABLE.sub("_", code[:MAX_DECLINE_CODE_CHARS])

@@ -12,6 +12,8 @@ GATEWAY_CONNECT_TIMEOUT_MS: Final = 5_000
 GATEWAY_PAGE_ROWS: Final = 100
 """The most that Stripe lists at once."""
 MAX_WEBHOOK_BYTES: Final = 256 * 1024
+MAX_DECLINE_CODE_CHARS: Final = 100
+"""Of the gateway's word for why it refused; the rest is cut off."""
 WEBHOOK_TOLERANCE_MS: Final = 5 * 60 * 1000
 """Age from which a signed webhook is taken for a replay; Stripe signs anew each time it sends."""
 

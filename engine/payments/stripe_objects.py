@@ -31,6 +31,7 @@ Json: TypeAlias = Mapping[str, Any]
 
 _BOOKING_ID: Final = re.compile(BOOKING_ID_PATTERN)
 _ATTEMPT: Final = re.compile(r"[1-9][0-9]{0,5}")
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 _STATUSES: Final = {
     "requires_payment_method": GatewayStatus.DECLINED,
@@ -112,7 +113,7 @@ def payment_of(intent: Json, installation: str) -> Payment:
     card: Json = (charge.get("payment_method_details") or {}).get("card") or {}
     capture_before = card.get("capture_before")
     return Payment(
-        authorization_id=str(intent["id"]),
+        authorization_id=_id_of(intent["id"]),
         reference=reference_of(intent.get("metadata"), installation),
         status=status,
         amount=from_stripe(int(intent["amount"]), currency),
@@ -120,11 +121,18 @@ def payment_of(intent: Json, installation: str) -> Payment:
         amount_captured=from_stripe(amount_captured, currency),
         amount_refunded=from_stripe(amount_refunded, currency),
         created_ms=int(intent["created"]) * 1000,
-        capture_id=str(capture_id) if capture_id else None,
+        capture_id=_id_of(capture_id) if capture_id else None,
         capture_before_ms=int(capture_before) * 1000 if capture_before else None,
         decline_code=error.get("decline_code") or error.get("code"),
         next_action=_next_action(intent),
     )
+
+
+def _id_of(told: Any) -> str:
+    """Return an id as the journal can carry it. Raises ValueError for what is none."""
+    if not isinstance(told, str) or not _ID.fullmatch(told):
+        raise ValueError("not an id")
+    return told
 
 
 def _captured(intent: Json, charge: Json) -> int:

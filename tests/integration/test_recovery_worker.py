@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from engine.outcomes import Outcome
-from engine.payments.gateway import Authorization, Intent
+from engine.payments.gateway import Authorization, Declined, Intent
 from engine.payments.limits import MAX_PAYMENTS_AT_ONCE
 from engine.payments.types import PaymentStatus, Step
 from engine.types import Booking
 from tests.helpers.gateways import Simulator, payment_settings
+from tests.helpers.odd_gateway import OddGateway, instead
 from tests.helpers.stage import RunningWorker, eventually
 from tests.helpers.till import OWNER, Till, open_till, quiet
 from workers import metrics
@@ -198,3 +199,16 @@ async def test_what_does_not_move_is_counted_as_stuck_and_a_buyer_who_acts_is_no
 
 def _value(gauge: object) -> float:
     return float(gauge._value.get())  # type: ignore[attr-defined]
+
+
+async def test_whatever_a_gateway_says_of_a_refusal_the_journal_can_carry_it(till: Till) -> None:
+    booking = await till.begin()
+    words = instead(Declined('say "no"\\\n\x00é' + 200 * "x"))
+    ended = await till.saga_over(OddGateway(till.gateway, {"authorize": words})).drive(
+        booking, OWNER
+    )
+    assert ended.payment
+    assert (ended.payment.status, ended.payment.step) == (PaymentStatus.DECLINED, Step.NONE)
+    assert ended.payment.decline_code == "say _no_____" + 88 * "x"
+    await till.stage.drain_all()
+    assert await till.stage.pool.fetchval("SELECT count(*) FROM quarantine") == 0

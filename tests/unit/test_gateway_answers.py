@@ -91,6 +91,8 @@ UNCERTAIN: list[tuple[Any, str]] = [
     ((404, {"detail": "not Stripe at all"}), "http_404"),
     (b"<html>not JSON</html>", "http_200"),
     (b'{"object": "payment_intent"}', "unreadable"),
+    ((200, INTENT | {"id": 'pi"1'}), "unreadable"),
+    ((200, INTENT | {"latest_charge": 'ch"1'}), "unreadable"),
     (b"null", "unreadable"),
     (b"[]", "unreadable"),
     (b"\xff\xfe", "unreadable"),
