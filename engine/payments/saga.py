@@ -64,6 +64,8 @@ Not after `moved_on`: a cancel came between, and the owner goes on with what is 
 
 ANSWERED_500: Final = "http_5"
 """How the reason begins of a failure that the gateway may have kept under the request's key."""
+KEPT_ANSWERS: Final = (ANSWERED_500, "status_", "unreadable")
+"""The same of all answers to an authorization that say nothing, and will be the same for ever."""
 
 
 class Saga:
@@ -146,9 +148,9 @@ class Saga:
                 return await self._require(booking, owner, authorization_id, next_action)
             case Declined(code=code) | Failed(code=code):
                 return await self._books.failed(booking, owner, code)
-            case Unknown(reason) if reason.startswith(ANSWERED_500):
-                # Perhaps executed, and answered so for ever under this key. What is found is
-                # believed; that nothing is found says nothing.
+            case Unknown(reason) if reason.startswith(KEPT_ANSWERS):
+                # Perhaps executed, or decided since, and answered so for ever under this key. What
+                # is found is believed; that nothing is found says nothing.
                 found = await self._gateway.find(reference_of(booking))
                 if isinstance(found, Unknown) or not found.payments:
                     return await self._wait(booking, owner, reason)

@@ -12,9 +12,9 @@ from engine.outcomes import Outcome
 from engine.payments.gateway import Authorization, Declined, Intent
 from engine.payments.limits import MAX_PAYMENTS_AT_ONCE
 from engine.payments.types import PaymentStatus, Step
-from engine.types import Booking
+from engine.types import Booking, Status
 from tests.helpers.gateways import Simulator, payment_settings
-from tests.helpers.odd_gateway import OddGateway, instead
+from tests.helpers.odd_gateway import OddGateway, instead, lost
 from tests.helpers.stage import RunningWorker, eventually
 from tests.helpers.till import OWNER, Till, open_till, quiet
 from workers import metrics
@@ -212,3 +212,16 @@ async def test_whatever_a_gateway_says_of_a_refusal_the_journal_can_carry_it(til
     assert ended.payment.decline_code == "say _no_____" + 88 * "x"
     await till.stage.drain_all()
     assert await till.stage.pool.fetchval("SELECT count(*) FROM quarantine") == 0
+
+
+@pytest.mark.parametrize("reason", ["status_authorizing", "unreadable"])
+async def test_an_authorization_that_was_not_decided_at_first_is_looked_at_and_not_asked_for_ever(
+    till: Till, reason: str
+) -> None:
+    booking = await till.begin()
+    # What the gateway answers under a key it answers for a day, whatever became of the payment.
+    saga = till.saga_over(OddGateway(till.gateway, {"authorize": lost(reason)}))
+    paid = await saga.drive(booking, OWNER)
+    assert paid.payment
+    assert (paid.status, paid.payment.status) == (Status.CONFIRMED, PaymentStatus.CAPTURED)
+    assert till.simulator.totals()["duplicate_charges"] == 0
