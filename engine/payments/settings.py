@@ -45,9 +45,10 @@ class PaymentSettings(BaseSettings):
         tuple[SecretStr, ...], NoDecode, BeforeValidator(_secrets), Field(min_length=1)
     ]
     """What webhooks are signed with; several, comma-separated, while one replaces another."""
-    stripe_return_url: str | None = None
+    stripe_return_url: str | None = Field(None, pattern=r"^[!#-\[\]-~]+$")
     """Where a buyer comes back to from 3-D Secure. With it `payment.next_action` has a `url`;
-    without, the `client_secret` that Stripe's script needs."""
+    without, the `client_secret` that Stripe's script needs. It goes into each payment's entry, and
+    so holds nothing that JSON would have to escape."""
     gateway_timeout_ms: int = Field(10_000, ge=100, le=80_000)
     """Longest wait for one answer of the gateway."""
     payment_grace_ms: int = Field(PAYMENT_GRACE_MS, ge=1_000, le=24 * 3600 * 1000)

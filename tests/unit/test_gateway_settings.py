@@ -39,6 +39,8 @@ def test_several_webhook_secrets_are_read() -> None:
         ("STRIPE_API_BASE", "127.0.0.1:12111"),
         ("STRIPE_API_BASE", "http://127.0.0.1:12111/v1"),
         ("STRIPE_WEBHOOK_SECRET", " , "),
+        ("STRIPE_RETURN_URL", 'https://shop.example/?back="here"'),
+        ("STRIPE_RETURN_URL", "https://shop.example/a\\b"),
         ("GATEWAY_TIMEOUT_MS", "99"),
         ("PAY_DEADLINE_MS", "soon"),
     ],
