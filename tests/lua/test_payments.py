@@ -252,3 +252,19 @@ def test_a_hold_from_before_there_were_payments_can_be_paid_and_expires(
     assert partition.raw("get_booking", "b2", "")[3] == 1
     assert partition.perform(Cancel("b2", CUSTOMER)).outcome is Outcome.CANCELLED
     partition.check()
+
+
+def test_payments_of_a_frozen_sale_keep_no_others_waiting(partition: ScriptedPartition) -> None:
+    partition.perform(put(sale("P:9:500")))
+    partition.perform(put(sale("P:9:500", sale_id="other"), "put-2"))
+    for number in range(1, 6):
+        partition.perform(hold(f"b{number}", "P:1", f"c{number}"))
+        partition.perform(begin("k1", booking_id=f"b{number}", customer_id=f"c{number}"))
+    partition.perform(hold("b6", "P:1", "c6", sale_id="other"))
+    partition.perform(begin("k1", booking_id="b6", customer_id="c6"))
+    partition.client.zadd(
+        partition.key("payments"), {f"b{n}": START_MS - 9 + n for n in range(1, 7)}
+    )
+    assert due(partition, 2) == [b"b1", b"b2"]
+    partition.raw("freeze_sale", "gig", "token-1")
+    assert due(partition, 2) == [b"b6"]
