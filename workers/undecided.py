@@ -6,6 +6,7 @@ the gateway lists of the whole time in which a request of ours can have run is c
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Final
 import structlog
 
 from engine.engine import Engine
-from engine.errors import Unavailable
+from engine.errors import Fenced, Unavailable
 from engine.outcomes import Outcome
 from engine.payments.gateway import Gateway, Reference, Unknown
 from engine.payments.gateway import Payment as Charge
@@ -61,20 +62,23 @@ class Undecided:
     async def run_once(self, booking_ids: Sequence[str]) -> int:
         """Go on with some of these; answers how many were decided.
 
-        Raises `Unavailable` (the gateway too), `Overloaded`, `Fenced`.
+        Raises `Unavailable` (the gateway too), `Overloaded`.
         """
-        wanted = list(booking_ids[:AT_ONCE])
-        self._scans = {name: scan for name, scan in self._scans.items() if name in wanted}
-        decided = 0
-        for booking_id in wanted:
-            decided += await self._go_on(booking_id)
+        decided, looked_at = 0, set[str]()
+        for booking_id in booking_ids:
+            if len(looked_at) == AT_ONCE:
+                break
+            # One that waits for something else, or whose partition is closed, keeps none waiting.
+            with contextlib.suppress(Fenced):
+                booking = (await self._engine.bookings.get(booking_id)).booking
+                if booking is not None and self._is_undecided(booking):
+                    looked_at.add(booking_id)
+                    decided += await self._go_on(booking)
+        self._scans = {name: scan for name, scan in self._scans.items() if name in looked_at}
         return decided
 
-    async def _go_on(self, booking_id: str) -> bool:
-        booking = (await self._engine.bookings.get(booking_id)).booking
-        if booking is None or not self._is_undecided(booking):
-            self._scans.pop(booking_id, None)
-            return False
+    async def _go_on(self, booking: Booking) -> bool:
+        booking_id = booking.booking_id
         scan = self._scans.get(booking_id)
         if scan is None or scan.reference != reference_of(booking):
             scan = self._scans[booking_id] = self._scan_of(booking)

@@ -15,6 +15,7 @@ from tests.helpers.reconciling import (
     turn,
 )
 from tests.helpers.till import OWNER, Till, open_till, quiet
+from workers.undecided import AT_ONCE
 
 
 @pytest.fixture
@@ -37,10 +38,11 @@ class KeyRunOut:
         self._till = till
         self._saga = till.saga_over(till.gateway, key_lifetime_ms=1)
         self.booking: Booking | None = None
+        self.before: list[str] = []
         self.reconciler = reconciler_of(till, saga=self._saga, run_out=self._run_out)
 
     def _run_out(self) -> list[str]:
-        return [self.booking.booking_id] if self.booking else []
+        return [*self.before, self.booking.booking_id] if self.booking else []
 
     async def left_open(self, booking: Booking) -> None:
         """Let a worker look at it: it must not ask."""
@@ -101,3 +103,14 @@ async def test_what_the_list_does_not_have_never_was_and_what_comes_later_is_giv
     assert again.payment
     assert (again.payment.attempt, again.payment.status) == (2, PaymentStatus.CAPTURED)
     assert till.simulator.totals()["duplicate_charges"] == 0
+
+
+async def test_what_waits_for_something_else_keeps_no_authorization_undecided(till: Till) -> None:
+    run_out = KeyRunOut(till)
+    await till.put(capacity=AT_ONCE + 1)
+    others = [await till.stage.hold(f"c{number}") for number in range(AT_ONCE)]
+    booking = await till.begin(customer_id="last")
+    await till.authorize(booking)
+    await run_out.left_open(booking)
+    run_out.before = [other.booking_id for other in others]
+    assert (await run_out.decided()).status is Status.CONFIRMED
