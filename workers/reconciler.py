@@ -1,10 +1,10 @@
 """The reconciler: compares the gateway's charges with our books, all the time.
 
 It lists what the gateway made, window by window behind the time in which a request of ours can
-still be under way, and judges each charge (`engine.payments.matching`). What is in flight it looks
-at again until it has settled. Money that nothing of ours counts on is given back; what else
-disagrees stays in the metric until somebody has seen to it. The other way round, each capture that
-our journal has is looked for among the charges (`workers.captures`).
+still be under way, and judges each charge (`engine.payments.matching`). What is in flight is looked
+at until it has settled. Money that nothing of ours counts on is given back; what else disagrees is
+in the metric until somebody sees to it. And each capture of our journal is looked for among the
+charges (`workers.captures`).
 
 How far everything has settled is kept in PostgreSQL, so that a new process goes on there; all else
 it remembers can be found again from that.
@@ -144,16 +144,19 @@ class Reconciler:
         """
         if self._frontier_ms == 0:
             self._go_to(now_ms() - RECONCILER_LOOK_BACK_MS)
-        if self._installed_ms is not None:
-            return
+        if self._installed_ms is None:
+            await self._ask_position()
+        if self._frontier_ms > now_ms() - self._settled_ms + RECONCILER_MARGIN_MS:
+            # A clock was ahead, here or where the position was noted: some may be on no list.
+            self._go_to(max(now_ms() - RECONCILER_LOOK_BACK_MS, self._installed_ms or 0))
+
+    async def _ask_position(self) -> None:
         with contextlib.suppress(Unavailable):
-            position = await self._books.position(self._gateway.name)
-            if position is None:
-                return
-            self._installed_ms = position.installed_ms - RECONCILER_MARGIN_MS
-            begun_ms = self._begun_at_ms
-            if self._frontier_ms == begun_ms or position.checked_until_ms < begun_ms:
-                self._go_to(max(position.checked_until_ms, self._installed_ms))
+            if position := await self._books.position(self._gateway.name):
+                self._installed_ms = position.installed_ms - RECONCILER_MARGIN_MS
+                begun_ms = self._begun_at_ms
+                if self._frontier_ms == begun_ms or position.checked_until_ms < begun_ms:
+                    self._go_to(max(position.checked_until_ms, self._installed_ms))
 
     def _go_to(self, at_ms: int) -> None:
         self._begun_at_ms = self._frontier_ms = at_ms

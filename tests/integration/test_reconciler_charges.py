@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
 
 from engine.payments.gateway import Approved, Page, Reference
-from engine.payments.intents import intent_of
+from engine.payments.intents import intent_of, now_ms
 from engine.payments.types import PaymentStatus
 from engine.types import Status
 from persistence.pool import create_pool
@@ -242,3 +243,22 @@ async def test_charges_from_before_the_installation_are_none_of_ours(till: Till)
     reconciler = reconciler_of(till)
     await look_at_once(reconciler)
     assert till.simulator.totals()["open_authorizations"] == 1
+
+
+async def test_a_clock_that_was_ahead_hides_no_charge(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reconciler = reconciler_of(till)
+    with monkeypatch.context() as patch:
+        patch.setattr("workers.reconciler.now_ms", lambda: now_ms() + 3_600_000)
+        await look_through(till, reconciler)
+    assert await position_of(till) > now_ms() + 3_000_000
+    # The process goes on with the right time, and so does one that begins where it was.
+    for released, one in enumerate((reconciler, reconciler_of(till)), start=1):
+        await authorized(till, a_stray(till))
+        await asyncio.sleep(1.1)
+
+        async def is_void(count: int = released) -> bool:
+            return till.simulator.totals()["released"] == count
+
+        await turn(one, is_void, "the orphan to be voided")
