@@ -1,6 +1,8 @@
 #!lua flags=allow-oom
 -- Cancels a booking in PENDING or CONFIRMED and gives its units back. Said again: the present
--- state. A hold that is due already is ended as expired, whoever cancels it.
+-- state. A hold that is due already is ended as expired, whoever cancels it, but not under payment.
+-- Late money may take new units for what has expired, and never after a cancel, so that what has
+-- expired while an authorization is under way is cancelled too.
 -- keys:     meta
 -- derives:  journal stock customers deadlines due finished booking tombstone payments retired
 -- args:     generation seen booking_id customer_id reason trace
@@ -33,7 +35,16 @@ if not booking then
   return refusal
 end
 if booking.status == 'CANCELLED' then
-  return booking_reply('unchanged', partition, booking)
+  if booking.cancel_reason ~= 'expired' or booking.payment_step ~= 'authorize' then
+    return booking_reply('unchanged', partition, booking)
+  end
+  -- Its units are back already.
+  step_booking(partition, booking)
+  booking.cancel_reason = ARGV[5]
+  local sequence = append(partition, booking_entry('cancelled', booking, '', '', ARGV[6]))
+  save_booking(booking, sequence, {'cancel_reason'})
+  redis.call('ZADD', key_finished(), string.format('%d', booking.updated_ms), booking.booking_id)
+  return booking_reply('cancelled', partition, booking)
 end
 if booking.status == 'COMPLETED' then
   return booking_reply('invalid_state', partition, booking)
@@ -53,7 +64,7 @@ elseif booking.payment_step == 'capture' then
   booking.payment_status = 'AUTHORIZED'
   booking.payment_step = 'void'
 end
-if pending and booking.deadline_ms <= partition.now_ms then
+if pending and not open and booking.deadline_ms <= partition.now_ms then
   end_booking(partition, booking, 'expired', 'expired', ARGV[6])
 else
   end_booking(partition, booking, 'cancelled', ARGV[5], ARGV[6])

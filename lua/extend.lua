@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Lengthens a live hold, once, to the sale's hold_ms from now. Said again: the present state.
+-- Lengthens a live hold, once, to the sale's hold_ms from now. Said again, until it has expired: the
+-- present state, whatever has become of the booking.
 -- keys:     meta
 -- derives:  journal sale deadlines due booking tombstone
 -- args:     generation seen booking_id customer_id trace
@@ -25,19 +26,19 @@ local booking, refusal = find_booking(partition, booking_id, ARGV[4])
 if not booking then
   return refusal
 end
-if booking.status ~= 'PENDING' then
-  local expired = booking.cancel_reason == 'expired'
-  return booking_reply(expired and 'hold_expired' or 'invalid_state', partition, booking)
-end
-if booking.hold_expires_ms <= partition.now_ms then
+local pending = booking.status == 'PENDING'
+if booking.cancel_reason == 'expired' or pending and booking.hold_expires_ms <= partition.now_ms then
   return booking_reply('hold_expired', partition, booking)
+end
+if booking.extended == 1 then
+  return booking_reply('unchanged', partition, booking)
+end
+if not pending then
+  return booking_reply('invalid_state', partition, booking)
 end
 -- Under payment the deadline is the end of the grace, which is given once.
 if booking.payment_step and booking.payment_step ~= 'none' then
   return booking_reply('invalid_state', partition, booking)
-end
-if booking.extended == 1 then
-  return booking_reply('unchanged', partition, booking)
 end
 local sale = redis.call('HMGET', key_sale(booking.sale_id), 'closes_ms', 'hold_ms')
 if not sale[1] then

@@ -67,7 +67,10 @@ def _amount_given_back(_entry: Entry, booking: Booking) -> int:
 
 
 def _if_units_return(entry: Entry, _booking: Booking) -> int:
-    """Of a refund: that of a booking not used up cancels it."""
+    """Of a refund: that of a booking not used up cancels it.
+
+    Of a cancel: what had expired before is counted as that.
+    """
     return int(bool(entry.deltas))
 
 
@@ -92,7 +95,7 @@ COUNTS: Final[Mapping[str, Counts]] = {
     },
     "payment_failed": {"declined": _one},
     "completed": {"completed": _one},
-    "cancelled": {"cancelled": _one, "returned_amount": _amount_given_back},
+    "cancelled": {"cancelled": _if_units_return, "returned_amount": _amount_given_back},
     "expired": {"expired": _one},
     "refund_begun": {"cancelled": _if_units_return, "returned_amount": _amount_refunded},
     "refunded": {"refunded": _one},

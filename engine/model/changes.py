@@ -6,7 +6,7 @@ from typing import Final
 
 from engine.journal import Entry
 from engine.model.payments import payment_after
-from engine.model.state import Disagreement, is_paying
+from engine.model.state import Disagreement, awaits_late_money, is_paying
 from engine.payments.types import PaymentStatus
 from engine.types import Booking, CancelReason, Status
 
@@ -35,7 +35,7 @@ _FROM: Final = {
     "refund_begun": (Status.CONFIRMED, Status.COMPLETED, Status.CANCELLED),
     "refunded": (Status.COMPLETED, Status.CANCELLED),
     "completed": (Status.CONFIRMED,),
-    "cancelled": (Status.PENDING, Status.CONFIRMED),
+    "cancelled": (Status.PENDING, Status.CONFIRMED, Status.CANCELLED),
     "expired": (Status.PENDING,),
 }
 _TO: Final = {
@@ -104,6 +104,8 @@ def _expected(entry: Entry, before: Booking, after: Booking, *, may_take_again: 
         case "cancelled":
             if after.cancel_reason in (None, CancelReason.EXPIRED):
                 raise Disagreement(sequence, f"{before.booking_id} is cancelled without a reason")
+            if before.status is Status.CANCELLED and not awaits_late_money(before):
+                raise Disagreement(sequence, f"{before.booking_id} is cancelled a second time")
             return expected._replace(cancel_reason=after.cancel_reason)
         case "late_money":
             taken = after.status is Status.CONFIRMED
@@ -128,8 +130,10 @@ def move_of(kind: str, before: Booking, after: Booking) -> Move:
             return _SELL
         case "late_money" if after.status is Status.CONFIRMED:
             return _SELL_AGAIN
-        case "cancelled" | "expired":
-            return _RELEASE if before.status is Status.PENDING else _TAKE_BACK
+        case "cancelled" | "expired" if before.status is Status.PENDING:
+            return _RELEASE
+        case "cancelled" if before.status is Status.CONFIRMED:
+            return _TAKE_BACK
         case "refund_begun" if before.status is Status.CONFIRMED:
             return _TAKE_BACK
     return NO_MOVE
@@ -147,7 +151,7 @@ def _status_before(entry: Entry, after: Booking) -> Status:
     match entry.type:
         case "confirmed" | "expired":
             return Status.PENDING
-        case "cancelled":
+        case "cancelled" if entry.deltas:
             held = any(delta.held for delta in entry.deltas)
             return Status.PENDING if held else Status.CONFIRMED
         case "late_money":

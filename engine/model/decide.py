@@ -28,7 +28,7 @@ from engine.model.operations import (
     Snapshot,
     Warn,
 )
-from engine.model.state import PartitionState, SaleState, is_paying
+from engine.model.state import PartitionState, SaleState, awaits_late_money, is_paying
 from engine.model.take_back import choose_due, due_holds
 from engine.model.work import Decision, Work, over
 from engine.outcomes import Outcome
@@ -187,12 +187,13 @@ def _extend(work: Work, wanted: Extend) -> Decision:
     booking = work.find(wanted.booking_id, wanted.customer_id)
     if booking is None:
         return work.answer(Outcome.ABSENT)
-    if not work.is_live(booking):
-        return work.answer(over(booking), booking)
-    if is_paying(booking):
-        return work.answer(Outcome.INVALID_STATE, booking)
+    live = work.is_live(booking)
+    if not live and over(booking) is Outcome.HOLD_EXPIRED:
+        return work.answer(Outcome.HOLD_EXPIRED, booking)
     if booking.extended:
         return work.answer(Outcome.UNCHANGED, booking)
+    if not live or is_paying(booking):
+        return work.answer(Outcome.INVALID_STATE, booking)
     definition = work.state.sales[booking.sale_id].definition
     if 0 < definition.closes_ms <= work.now_ms:
         return work.answer(Outcome.SALE_CLOSED, booking)
@@ -206,11 +207,16 @@ def _cancel(work: Work, wanted: Cancel) -> Decision:
     booking = work.find(wanted.booking_id, wanted.customer_id)
     if booking is None:
         return work.answer(Outcome.ABSENT)
+    if awaits_late_money(booking):
+        cancelled = work.changed(booking, cancel_reason=wanted.reason)
+        work.append("cancelled", cancelled, None)
+        return work.answer(Outcome.CANCELLED, cancelled)
     if booking.status is Status.CANCELLED:
         return work.answer(Outcome.UNCHANGED, booking)
     if booking.status is Status.COMPLETED:
         return work.answer(Outcome.INVALID_STATE, booking)
-    due = booking.status is Status.PENDING and work.state.deadline_ms(booking) <= work.now_ms
+    held = booking.status is Status.PENDING and not is_paying(booking)
+    due = held and work.state.deadline_ms(booking) <= work.now_ms
     payment: dict[str, Any] = {}
     if booking.payment and booking.payment.status is PaymentStatus.CAPTURED:
         payment = {"status": PaymentStatus.REFUNDING, "step": Step.REFUND}

@@ -8,7 +8,7 @@ from typing import Any
 from engine.errors import HoldfastError
 from engine.limits import IDEMPOTENCY_TTL_MS
 from engine.payments.types import Step
-from engine.types import Booking, Levels, SaleDefinition
+from engine.types import Booking, CancelReason, Levels, SaleDefinition
 
 RecordName = tuple[str, str, str, str]
 """An idempotency record's name: operation (`hold`, `pay`), scope_id, key, customer_id."""
@@ -39,6 +39,12 @@ class Record:
 def is_paying(booking: Booking) -> bool:
     """Whether something is asked of the gateway for the booking."""
     return booking.payment is not None and booking.payment.step is not Step.NONE
+
+
+def awaits_late_money(booking: Booking) -> bool:
+    """Whether it has expired, and an authorization that is under way may take new units for it."""
+    open_ = booking.payment is not None and booking.payment.step is Step.AUTHORIZE
+    return booking.cancel_reason is CancelReason.EXPIRED and open_
 
 
 @dataclass(slots=True)

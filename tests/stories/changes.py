@@ -45,6 +45,14 @@ CHANGES: Final[dict[str, Story]] = {
         Row(Cancel("b2", CUSTOMER), Outcome.CANCELLED, "A:1:0:2 P:3:0:0"),
         Row(Extend("b2"), Outcome.INVALID_STATE, status=Status.CANCELLED),
     ),
+    "an_extension_said_again_is_answered_by_what_became_of_the_booking": (
+        *_HELD,
+        Row(Extend("b1"), Outcome.EXTENDED, status=Status.PENDING).at(10),
+        Row(_CONFIRM, Outcome.CONFIRMED, "A:1:0:2 P:3:0:0").at(20),
+        Row(Extend("b1"), Outcome.UNCHANGED, status=Status.CONFIRMED).at(30),
+        Row(Cancel("b1", CUSTOMER), Outcome.CANCELLED, "A:3:0:0 P:3:0:0").at(30),
+        Row(Extend("b1"), Outcome.UNCHANGED, status=Status.CANCELLED).at(30),
+    ),
     "a_cancelled_hold_gives_its_units_back_once": (
         *_HELD,
         Row(Cancel("b1", CUSTOMER, "ann"), Outcome.CANCELLED, "A:3:0:0 P:3:0:0"),

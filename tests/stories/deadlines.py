@@ -235,10 +235,22 @@ DEADLINES: Final[dict[str, Story]] = {
         ).at(_END_MS - 1),
         *_VOID,
     ),
-    "a_due_hold_under_payment_that_is_cancelled_ends_as_expired": (
+    "a_due_hold_under_payment_that_is_cancelled_is_no_hold_that_expired": (
         *BEGUN,
         Row(Cancel("b1", CUSTOMER), Outcome.CANCELLED, "P:3:0:0").at(_END_MS),
-        Row(CONFIRM, Outcome.LATE_MONEY, "P:1:0:2", status=Status.CONFIRMED).at(_END_MS),
+        *_VOID,
+    ),
+    "what_expired_under_payment_and_is_cancelled_then_gets_no_late_money": (
+        *_EXPIRED,
+        Row(
+            Cancel("b1", CUSTOMER),
+            Outcome.CANCELLED,
+            "P:3:0:0",
+            payment="AUTHORIZING authorize 1",
+        ),
+        Row(Cancel("b1", CUSTOMER), Outcome.UNCHANGED, "P:3:0:0"),
+        *_VOID,
+        Row(Cancel("b1", CUSTOMER), Outcome.UNCHANGED, "P:3:0:0"),
     ),
     "what_late_money_bought_can_be_cancelled": (
         *_TAKEN_AGAIN,

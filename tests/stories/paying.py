@@ -245,7 +245,7 @@ PAYING: Final[dict[str, Story]] = {
         declined(1),
         Row(Extend("b1"), Outcome.EXTENDED, payment="DECLINED none 1").at(20),
         begun(2),
-        Row(Extend("b1"), Outcome.INVALID_STATE).at(30),
+        Row(Extend("b1"), Outcome.UNCHANGED).at(30),
         Row(Confirm("b1", "api", 2, "pi_2"), Outcome.CONFIRMED, "P:1:0:2").at(HOLD_MS + 19),
     ),
 }
