@@ -50,6 +50,8 @@ DAYS: Final = 90
 TARGET_MS: Final = 100
 EXPLAINED: Final = 5
 """How often each is asked; the median is what is told."""
+RECOUNT_TIMEOUT_MS: Final = 300_000
+"""For a page of the journal: nobody waits for the recount, and it reads beside three others."""
 WARM_LINES: Final = 20_000
 MAX_GROWN_MIB: Final = 32.0
 COMMON: Final = ("expired", "paid", "used", "paid", "left", "paid")
@@ -98,7 +100,8 @@ async def drain(url: str, journal: MadeJournal) -> int:
 async def recount(url: str, partition: int, courses_of: Sequence[str]) -> tuple[Recount, int]:
     """Count again from the journal as PostgreSQL has it; with what is captured as it stands."""
     counted = Recount(courses_of)
-    async with await create_pool(url) as pool, pool.acquire() as taken, taken.transaction():
+    unhurried = await create_pool(url, command_timeout_ms=RECOUNT_TIMEOUT_MS)
+    async with unhurried as pool, pool.acquire() as taken, taken.transaction():
         rows = taken.cursor(
             "SELECT sequence, entry FROM journal WHERE partition = $1 ORDER BY sequence",
             partition,
