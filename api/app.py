@@ -51,7 +51,8 @@ from engine.payments.stripe import StripeGateway
 from engine.settings import EngineOptions, Settings
 from engine.tasks import end_tasks
 from persistence.endpoints import Endpoints
-from persistence.pool import create_pool
+from persistence.installation import check_installation
+from persistence.pool import Pool, create_pool
 from persistence.reads import Reads
 from persistence.reports import Reports
 
@@ -126,7 +127,11 @@ async def running(parts: Parts) -> AsyncIterator[None]:
     gateway = parts.opened_gateway = await StripeGateway.open(parts.payments)
     try:
         # Once before anything is served; a server that is too weak ends the start here.
-        await asyncio.gather(_open_engine(parts), parts.verifier.keys.tend())
+        await asyncio.gather(
+            _check_installation(parts, pool), _open_engine(parts), parts.verifier.keys.tend()
+        )
+        if parts.refused is not None:
+            raise parts.refused
         tending = asyncio.create_task(_tend(parts))
         try:
             yield
@@ -141,6 +146,17 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         if parts.opened is not None:
             await parts.opened.close()
         await pool.close()
+
+
+async def _check_installation(parts: Parts, pool: Pool) -> None:
+    """Note where PostgreSQL refuses the settings. While it is away nobody can know (rule 8)."""
+    try:
+        await check_installation(pool, parts.settings.partitions)
+    except Unavailable as error:
+        _log.warning("installation_not_checked", error=str(error))
+    except SettingsError as error:
+        # Raised when the others have ended, so that what they opened is closed.
+        parts.refused = error
 
 
 async def _open_engine(parts: Parts) -> None:

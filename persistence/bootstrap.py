@@ -6,8 +6,8 @@ without it has lost it, and must not be opened for selling again.
 
 from __future__ import annotations
 
-from engine.errors import SettingsError
 from engine.keys import HASH_FUNCTION
+from persistence.installation import compare_with_recorded
 from persistence.pool import Connection, Pool, connection
 from persistence.queries import query
 from persistence.source import Source
@@ -17,8 +17,7 @@ async def bootstrap(pool: Pool, engine: Source) -> list[int]:
     """Start the partitions that never were; answers which. Any number of hosts may do so at once.
 
     Raises:
-        SettingsError: this installation was set up with another number of partitions, or by code
-            that spreads sales over them by another function.
+        SettingsError: this installation was set up with others (`persistence.installation`).
         Fenced: a partition that PostgreSQL never had is there in Redis, in another shape.
         Unavailable: PostgreSQL or Redis is away; run it again.
     """
@@ -27,18 +26,7 @@ async def bootstrap(pool: Pool, engine: Source) -> list[int]:
     async with connection(pool) as taken:
         async with taken.transaction():
             await taken.execute(query("insert_installation"), wanted, HASH_FUNCTION)
-            recorded = await taken.fetchrow(query("installation"))
-            assert recorded, "it is never deleted"
-            if recorded["partitions"] != wanted:
-                raise SettingsError(
-                    f"HOLDFAST_PARTITIONS: this installation has {recorded['partitions']}"
-                    f" partitions, not {wanted}; their number cannot be changed"
-                )
-            if recorded["hash_function"] != HASH_FUNCTION:
-                raise SettingsError(
-                    f"HOLDFAST_PARTITIONS: sales of this installation are spread by"
-                    f" {recorded['hash_function']}, and this code spreads by {HASH_FUNCTION}"
-                )
+            await compare_with_recorded(taken, wanted)
             await taken.execute(query("insert_partitions"), wanted)
         for row in await taken.fetch(query("partitions")):
             engine.partitions.observe(row["partition"], row["generation"], row["sequence"])

@@ -12,8 +12,8 @@ from rich.table import Table
 from engine.backlog import PartitionBacklog, measure, summary
 from engine.engine import Engine
 from engine.settings import EngineOptions, Settings
-from persistence.pool import create_pool
 from persistence.reads import Reads
+from workers.operator_pool import operator_pool
 
 
 async def status(settings: Settings, *, as_json: bool) -> int:
@@ -21,15 +21,12 @@ async def status(settings: Settings, *, as_json: bool) -> int:
 
     Raises `Unavailable` where Redis or PostgreSQL does not answer: between them is the backlog.
     """
-    pool = await create_pool(settings.database_url, application_name="holdfast-backlog")
-    try:
+    async with operator_pool(settings, "holdfast-backlog") as pool:
         reads = Reads(pool)
         await reads.ready()
         engine = await Engine.open(EngineOptions.of(settings), floors=reads.cursors)
         async with engine:
             partitions = await measure(engine, reads)
-    finally:
-        await pool.close()
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(summary(partitions)) + b"\n")
         sys.stdout.flush()

@@ -25,10 +25,10 @@ from engine.limits import VERIFY_STALL_MS
 from engine.settings import EngineOptions, Settings
 from persistence.audit import Audit
 from persistence.drain import Drain, DrainStopped
-from persistence.pool import create_pool
 from persistence.reads import Reads
 from persistence.steps import chain_of
 from workers.bar import bar_of
+from workers.operator_pool import operator_pool
 
 DIFFERENT: Final = 1
 ENTRIES_PER_SLICE: Final = 2_000
@@ -85,10 +85,9 @@ async def replay(
     Raises:
         Unavailable: Redis or PostgreSQL does not answer; run it again.
         NotRetained: `from_sequence` lies below what Redis keeps.
-        SettingsError: there is no such partition.
+        SettingsError: there is no such partition, or the installation was set up with others.
     """
-    pool = await create_pool(settings.database_url, application_name="holdfast-replay")
-    try:
+    async with operator_pool(settings, "holdfast-replay") as pool:
         reads = Reads(pool)
         await reads.ready()
         engine = await Engine.open(EngineOptions.of(settings), floors=reads.cursors)
@@ -103,8 +102,6 @@ async def replay(
             with _progress(sum(part.tip - part.first + 1 for part in parts)) as show:
                 for part in parts:
                     await work.run(part, show, dry_run=dry_run)
-    finally:
-        await pool.close()
     _print(parts, dry_run=dry_run, as_json=as_json)
     return DIFFERENT if any(part.differences for part in parts) else 0
 

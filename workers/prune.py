@@ -19,10 +19,10 @@ from engine.limits import MAX_PRUNED_ENTRIES, MIN_PRUNED_AGE_MS
 from engine.payments.limits import RECONCILER_LOOK_BACK_MS
 from engine.settings import Settings
 from engine.times import rfc3339
-from persistence.pool import create_pool
 from persistence.pruning import Droppable, Pruning
 from persistence.reads import Reads
 from workers.bar import bar_of
+from workers.operator_pool import operator_pool
 
 QUERY_TIMEOUT_MS: Final = 10 * 60 * 1000
 DAY_MS: Final = 24 * 3600 * 1000
@@ -63,16 +63,14 @@ async def prune(
         limit: rows in one transaction.
 
     Raises:
-        SettingsError: the time is too near, or PostgreSQL has no such partition.
+        SettingsError: the time is too near, PostgreSQL has no such partition, or the installation
+            was set up with others than these settings.
         JournalInUse, JournalAltered, Unavailable: what was dropped before stays so.
     """
     before_ms = _before_ms(before_ms, older_than_days, now_ms or time.time_ns() // 1_000_000)
-    pool = await create_pool(
-        settings.database_url,
-        application_name="holdfast-prune",
-        command_timeout_ms=QUERY_TIMEOUT_MS,
-    )
-    try:
+    async with operator_pool(
+        settings, "holdfast-prune", command_timeout_ms=QUERY_TIMEOUT_MS
+    ) as pool:
         await Reads(pool).ready()
         pruning = Pruning(pool)
         chosen = await pruning.partitions()
@@ -86,8 +84,6 @@ async def prune(
                 for one in found:
                     while count := await pruning.drop(one.partition, one.until, limit):
                         show(count)
-    finally:
-        await pool.close()
     _print([_pruned(one) for one in found], before_ms, dry_run=dry_run, as_json=as_json)
     return 0
 

@@ -14,19 +14,16 @@ from rich.table import Table
 
 from engine.engine import Engine
 from engine.settings import EngineOptions, Settings
-from persistence.pool import create_pool
 from persistence.quarantine import Quarantine, Quarantined
+from workers.operator_pool import operator_pool
 
 NOT_APPLIED = 1
 
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Quarantine]:
-    pool = await create_pool(settings.database_url, application_name="holdfast-quarantine")
-    try:
+    async with operator_pool(settings, "holdfast-quarantine") as pool:
         yield Quarantine(pool)
-    finally:
-        await pool.close()
 
 
 async def show_list(settings: Settings, partition: int | None, *, as_json: bool) -> int:

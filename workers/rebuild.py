@@ -22,10 +22,11 @@ from engine.journal_status import JournalStatus
 from engine.restoring import Restoring
 from engine.settings import EngineOptions, Settings
 from persistence.drain import DrainStopped
-from persistence.pool import Pool, create_pool
+from persistence.pool import Pool
 from persistence.reads import Reads
 from persistence.rebuilding import AlreadyRebuilding, Locks, Rebuilding
 from persistence.steps import JOURNAL_GAP, JOURNAL_MISMATCH
+from workers.operator_pool import operator_pool
 from workers.rebuild_sale import SaleRebuilder
 from workers.rebuild_told import Result, Show, lines, progress, show_nothing, summary
 from workers.rebuilder import Rebuilder
@@ -76,19 +77,14 @@ async def rebuild(
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Engine, Pool]]:
     """An engine and a pool for the operator's commands."""
-    pool = await create_pool(
-        settings.database_url,
-        application_name="holdfast-rebuild",
-        command_timeout_ms=QUERY_TIMEOUT_MS,
-    )
-    try:
+    async with operator_pool(
+        settings, "holdfast-rebuild", command_timeout_ms=QUERY_TIMEOUT_MS
+    ) as pool:
         reads = Reads(pool)
         await reads.ready()
         engine = await Engine.open(EngineOptions.of(settings), archive=reads, floors=reads.cursors)
         async with engine:
             yield engine, pool
-    finally:
-        await pool.close()
 
 
 async def rebuild_partitions(

@@ -30,11 +30,12 @@ from engine.payments.stripe import StripeGateway
 from engine.settings import EngineOptions, Settings
 from engine.types import Floor
 from persistence.audit import Audit
-from persistence.pool import Pool, create_pool
+from persistence.pool import Pool
 from persistence.reads import Reads
 from persistence.reconciling import Reconciling
 from workers import verify_base, verify_bookings, verify_postgres, verify_redis
 from workers.bar import bar_of
+from workers.operator_pool import operator_pool
 from workers.replay import Cursors, Replay, Report
 from workers.verify_gateway import GatewayComparison
 
@@ -91,12 +92,9 @@ async def compare(
         show: is told how many entries have been folded, of how many.
         payments: the gateway to compare with; None compares with none.
     """
-    pool = await create_pool(
-        settings.database_url,
-        application_name="holdfast-verify",
-        command_timeout_ms=QUERY_TIMEOUT_MS,
-    )
-    try:
+    async with operator_pool(
+        settings, "holdfast-verify", command_timeout_ms=QUERY_TIMEOUT_MS
+    ) as pool:
         reads = Reads(pool)
         await reads.ready()
         # With the archive: a charge may be for a booking that has left Redis.
@@ -109,8 +107,6 @@ async def compare(
                 return await _compare_all(engine, pool, reads, show, gateway)
             finally:
                 await gateway.close()
-    finally:
-        await pool.close()
 
 
 async def _compare_all(

@@ -23,13 +23,6 @@ async def test_equal_books_have_no_difference(books: Books) -> None:
     assert (report.bookings, report.journal_entries) == (4, 9)
 
 
-async def test_a_changed_number_of_partitions_is_refused(books: Books) -> None:
-    settings = books.stage.settings.model_copy(update={"partitions": 8})
-    report = await verify.compare(settings)
-    assert report.differences
-    assert all("is fenced: meta_missing" in line for line in report.differences[:8])
-
-
 async def test_entries_that_nobody_drains_are_a_difference(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
