@@ -7,10 +7,14 @@ from cryptography.fernet import Fernet
 from engine.settings import Settings
 from holdfast import dev_auth, gateway
 from holdfast.settings import settings_from
+from workers.channels import Channels
 
 
 def validated(variables: dict[str, str]) -> Settings:
-    """Refuse bad settings before anything is started: what `up` adds later stands in."""
+    """Refuse bad settings before anything is started: what `up` adds later stands in.
+
+    Raises SettingsError.
+    """
     gateway.validate(variables)
     stand_ins = {
         "HOLDFAST_REDIS_URL": "redis://embedded",
@@ -20,4 +24,7 @@ def validated(variables: dict[str, str]) -> Settings:
         "HOLDFAST_JWT_ISSUER": dev_auth.ISSUER,
         "HOLDFAST_JWT_AUDIENCE": dev_auth.AUDIENCE,
     }
-    return settings_from({**stand_ins, **variables})
+    settings = settings_from({**stand_ins, **variables})
+    # What the worker would refuse, which `up` would start again and again.
+    Channels.of(settings)
+    return settings

@@ -10,22 +10,22 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 
 from engine.crypto import Vault
-from engine.errors import SettingsError
 from engine.limits import MAX_RELAY_CONNECTIONS, WEBHOOK_TIMEOUT_MS
 from engine.settings import Settings
 from persistence.deliveries import Deliveries, Target
 from persistence.outbox import STREAM, Outbox
 from persistence.pool import Pool, create_pool
+from workers.channels import Channels
 from workers.dealer import Dealer
 from workers.deliverer import Deliverer, Patience
 from workers.loops import Loop
 from workers.mail import EMAIL, MailSender
-from workers.notices import TYPES, Names, Templates
+from workers.notices import TYPES, Names
 from workers.people import People
-from workers.sending import Poison, Sender
+from workers.sending import Sender
 from workers.settings import queue_pool
-from workers.sms import SMS, SmsSender, provider_of
-from workers.smtp import open_sessions, server_of
+from workers.sms import SMS, SmsSender
+from workers.smtp import open_sessions
 from workers.stream import Streamer
 from workers.tidier import Tidier
 from workers.webhooks import WebhookSender, open_session
@@ -62,7 +62,8 @@ async def open_relay(settings: Settings) -> AsyncIterator[tuple[Loop, ...]]:
         def webhook(target: Target) -> WebhookSender:
             return WebhookSender(session, vault, target, source)
 
-        names = _channels(settings)
+        channels = Channels.of(settings)
+        names = _names(channels)
         deliveries = Deliveries(pool, names)
         outbox = Outbox(
             pool,
@@ -70,7 +71,7 @@ async def open_relay(settings: Settings) -> AsyncIterator[tuple[Loop, ...]]:
             channels=dict.fromkeys(names, TYPES),
         )
         streamer = Streamer(outbox, redis, settings.event_stream_entries, source)
-        senders = await stack.enter_async_context(_people(settings, vault, deliveries))
+        senders = await stack.enter_async_context(_people(settings, channels, vault, deliveries))
         if settings.event_stream_entries:
             # Only what was parked and is tried again comes this way.
             senders[STREAM] = streamer
@@ -87,40 +88,27 @@ async def open_relay(settings: Settings) -> AsyncIterator[tuple[Loop, ...]]:
         )
 
 
-def _channels(settings: Settings) -> tuple[str, ...]:
+def _names(channels: Channels) -> tuple[str, ...]:
     """The channels to people that there are; without a URL there is none, and nothing waits."""
-    urls = {EMAIL: settings.smtp_url, SMS: settings.sms_url}
-    return tuple(name for name, url in urls.items() if url)
+    found = {EMAIL: channels.smtp, SMS: channels.sms}
+    return tuple(name for name, channel in found.items() if channel)
 
 
 @asynccontextmanager
 async def _people(
-    settings: Settings, vault: Vault, deliveries: Deliveries
+    settings: Settings, channels: Channels, vault: Vault, deliveries: Deliveries
 ) -> AsyncIterator[dict[str, Sender]]:
-    """Open the senders of the channels to people. Raises `SettingsError`."""
-    templates = Templates(settings.templates_dir)
-    try:
-        templates.check()
-    except Poison as fault:
-        raise SettingsError(f"HOLDFAST_TEMPLATES_DIR: {fault}") from None
-    people = People(vault, Names(deliveries.sale_names), templates)
+    """Open the senders of the channels to people."""
+    people = People(vault, Names(deliveries.sale_names), channels.templates)
     senders: dict[str, Sender] = {}
     timeout = aiohttp.ClientTimeout(total=WEBHOOK_TIMEOUT_MS / 1000)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
-        if settings.smtp_url:
-            try:
-                server = server_of(settings.smtp_url)
-            except ValueError as fault:
-                raise SettingsError(f"HOLDFAST_SMTP_URL: {fault}") from None
-            sessions = await stack.enter_async_context(open_sessions(server))
+        if channels.smtp:
+            sessions = await stack.enter_async_context(open_sessions(channels.smtp))
             senders[EMAIL] = MailSender(sessions, settings.mail_from, people)
-        if settings.sms_url:
-            try:
-                provider = provider_of(session, settings.sms_url)
-            except ValueError as fault:
-                raise SettingsError(f"HOLDFAST_SMS_URL: {fault}") from None
-            senders[SMS] = SmsSender(provider, people)
+        if channels.sms:
+            senders[SMS] = SmsSender(session, channels.sms, people)
         yield senders
 
 

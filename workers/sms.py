@@ -23,7 +23,7 @@ SMS: Final = "sms"
 class Provider(Protocol):
     """Sends text messages."""
 
-    async def send(self, to: str, text: str) -> Told:
+    async def send(self, session: aiohttp.ClientSession, to: str, text: str) -> Told:
         """Send one. Neither the number nor the text may be in what is told."""
 
 
@@ -34,7 +34,7 @@ class Twilio:
     stand-in without TLS. `from` is a number, or a messaging service's id (`MG…`).
     """
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         sender = parse_qs(parts.query).get("from", [""])[0]
         if not (parts.username and parts.password and parts.hostname and sender):
@@ -42,16 +42,15 @@ class Twilio:
         account = unquote(parts.username)
         scheme = "http" if parts.scheme == "twilio+http" else "https"
         port = f":{parts.port}" if parts.port else ""
-        self._session = session
         token = base64.b64encode(f"{account}:{unquote(parts.password)}".encode()).decode()
         self._headers = {"authorization": f"Basic {token}"}
         self._url = f"{scheme}://{parts.hostname}{port}/2010-04-01/Accounts/{account}/Messages.json"
         self._from = {"MessagingServiceSid" if sender.startswith("MG") else "From": sender}
 
-    async def send(self, to: str, text: str) -> Told:
+    async def send(self, session: aiohttp.ClientSession, to: str, text: str) -> Told:
         """Create a message. Twilio knows no idempotency key: a lost answer may send it twice."""
         try:
-            async with self._session.post(
+            async with session.post(
                 self._url,
                 data={"To": to, "Body": text, **self._from},
                 headers=self._headers,
@@ -72,18 +71,19 @@ class Twilio:
 PROVIDERS: Final = {"twilio": Twilio, "twilio+http": Twilio}
 
 
-def provider_of(session: aiohttp.ClientSession, url: str) -> Provider:
+def provider_of(url: str) -> Provider:
     """The provider that a URL names. Raises `ValueError` where it names none."""
     scheme = urlsplit(url).scheme
     if scheme not in PROVIDERS:
         raise ValueError(f"must begin with one of {', '.join(f'{name}://' for name in PROVIDERS)}")
-    return PROVIDERS[scheme](session, url)
+    return PROVIDERS[scheme](url)
 
 
 class SmsSender:
     """Sends notices as text messages."""
 
-    def __init__(self, provider: Provider, people: People) -> None:
+    def __init__(self, session: aiohttp.ClientSession, provider: Provider, people: People) -> None:
+        self._session = session
         self._provider = provider
         self._people = people
 
@@ -96,7 +96,9 @@ class SmsSender:
             text = self._people.templates.short(addressed.notice, addressed.values)
         except Poison as poison:
             return Told(Verdict.POISONED, detail=str(poison))
-        told = await self._provider.send(addressed.contact.phone, text[:MAX_SMS_CHARS])
+        told = await self._provider.send(
+            self._session, addressed.contact.phone, text[:MAX_SMS_CHARS]
+        )
         if told.verdict is Verdict.ARRIVED:
             return Told(told.verdict, told.status, None, told.excerpt, addressed.written_ms)
         return told

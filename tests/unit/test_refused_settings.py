@@ -37,6 +37,12 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("HOLDFAST_PAY_DEADLINE_MS", "soon"),
         ("HOLDFAST_STRIPE_API_KEY", "sk_live_1"),
         ("HOLDFAST_SIMULATOR_ERROR_RATE", "2"),
+        ("HOLDFAST_SMTP_URL", "foo"),
+        ("HOLDFAST_SMTP_URL", "smtp://"),
+        ("HOLDFAST_SMTP_URL", "smtp://host:port"),
+        ("HOLDFAST_SMS_URL", "foo"),
+        ("HOLDFAST_SMS_URL", "twilio://a:b@host"),
+        ("HOLDFAST_TEMPLATES_DIR", "/nowhere"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name_before_anything_starts(
