@@ -76,8 +76,8 @@ _log = structlog.stdlib.get_logger("holdfast.api")
 def create_app(settings: Settings, payments: PaymentSettings) -> Starlette:
     """The application.
 
-    Raises:
-        SettingsError: a setting is refused; from the start of its lifespan also `WeakDurability`.
+    Raises from the start of its lifespan:
+        SettingsError: a server refuses a setting, or is too weak for it (`WeakDurability`).
     """
     verifier = Verifier(KeySet(settings.jwks_url), settings.jwt_issuer, settings.jwt_audience)
     document = openapi(OPERATIONS, settings, version("holdfast-reservations"))

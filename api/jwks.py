@@ -18,7 +18,6 @@ import structlog
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
-from engine.errors import SettingsError
 from engine.limits import JWKS_AGE_MS, JWKS_RETRY_MS, JWKS_TIMEOUT_MS, MAX_JWKS_BYTES, MAX_JWKS_KEYS
 from engine.tasks import end_tasks
 
@@ -39,9 +38,6 @@ class KeySet:
     """The keys behind a URL (`http://`, `https://` or `file://`)."""
 
     def __init__(self, url: str) -> None:
-        scheme = urlsplit(url).scheme
-        if scheme not in {"http", "https", "file"}:
-            raise SettingsError("HOLDFAST_JWKS_URL: must start with https://, http:// or file://")
         self._url = url
         self._jwks: list[dict[str, Any]] = []
         self._made: dict[tuple[str | None, str], PyJWK | None] = {}

@@ -11,6 +11,7 @@ from email.utils import parseaddr
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from pydantic import (
@@ -67,6 +68,12 @@ def _database_url(url: str) -> str:
     return url
 
 
+def _keys_url(url: str) -> str:
+    if urlsplit(url).scheme not in {"http", "https", "file"}:
+        raise ValueError("must start with https://, http:// or file://")
+    return url
+
+
 def _address(text: str) -> str:
     address = parseaddr(text)[1]
     if not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or not text.isprintable():
@@ -118,7 +125,7 @@ class Settings(BaseSettings):
     """Replicas that must have a change in durability `replica`."""
     data_key: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_data_keys)]
     """Encrypts personal data at rest; the first encrypts, all decrypt."""
-    jwks_url: str
+    jwks_url: Annotated[str, AfterValidator(_keys_url)]
     jwt_issuer: str
     jwt_audience: str
     rate_limit: Annotated[RateLimit | None, NoDecode, BeforeValidator(parse_rate)] = RateLimit(

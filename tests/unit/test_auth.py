@@ -18,7 +18,6 @@ from api.auth import Verifier
 from api.call import Principal
 from api.jwks import ALGORITHMS, KeySet
 from api.problems import Problem
-from engine.errors import SettingsError
 from engine.limits import MAX_TOKEN_BYTES
 from tests.helpers.identity import AUDIENCE, ISSUER, Identity
 
@@ -251,8 +250,3 @@ async def test_keys_are_fetched_over_http_once_for_everybody_who_waits(identity:
         await verifier.keys.close()
     assert [principal.sub for principal in found] == [f"buyer-{number}" for number in range(50)]
     assert asked == [b"GET /keys HTTP/1.1"]
-
-
-def test_another_kind_of_address_is_refused_at_the_start() -> None:
-    with pytest.raises(SettingsError, match="HOLDFAST_JWKS_URL"):
-        KeySet("ldap://identity.example")

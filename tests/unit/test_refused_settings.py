@@ -37,6 +37,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("HOLDFAST_PAY_DEADLINE_MS", "soon"),
         ("HOLDFAST_STRIPE_API_KEY", "sk_live_1"),
         ("HOLDFAST_SIMULATOR_ERROR_RATE", "2"),
+        ("HOLDFAST_JWKS_URL", "ftp://identity.example"),
         ("HOLDFAST_SMTP_URL", "foo"),
         ("HOLDFAST_SMTP_URL", "smtp://"),
         ("HOLDFAST_SMTP_URL", "smtp://host:port"),

@@ -80,6 +80,7 @@ def test_what_must_be_given_is_missed_by_name(name: str, environment: pytest.Mon
         ("HOLDFAST_REDIS_URL", "http://127.0.0.1"),
         ("HOLDFAST_ARQ_REDIS_URL", "127.0.0.1:6379"),
         ("HOLDFAST_DATABASE_URL", "mysql://127.0.0.1/x"),
+        ("HOLDFAST_JWKS_URL", "ldap://identity.example"),
         ("HOLDFAST_PARTITIONS", "0"),
         ("HOLDFAST_PARTITIONS", str(limits.MAX_PARTITIONS + 1)),
         ("HOLDFAST_PARTITIONS", "sixteen"),
