@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
+import re
 import sys
 
 from engine.errors import SettingsError
+from engine.limits import ID_PATTERN
 from engine.payments.limits import PAYMENT_GRACE_MS
 from engine.payments.settings import PaymentSettings
 from engine.settings import Settings
@@ -32,6 +34,9 @@ def run_token(options: argparse.Namespace) -> int:
     from holdfast import dev_auth  # noqa: PLC0415
     from holdfast.settings import given_settings  # noqa: PLC0415
 
+    longest = f"{options.sub}-{options.count}" if options.count else options.sub
+    if not re.fullmatch(ID_PATTERN.removesuffix("$"), longest):
+        raise SettingsError(f"--sub: {longest!r} would be no id ({ID_PATTERN})")
     variables = {**DataDirectory(options.data).read_settings(), **given_settings()}
     trusted = variables.get("HOLDFAST_JWKS_URL")
     if trusted not in {None, (options.data / dev_auth.JWKS_FILE).absolute().as_uri()}:

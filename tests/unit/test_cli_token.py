@@ -56,6 +56,28 @@ def test_tokens_verify_against_the_public_key_file(
     assert (tmp_path / dev_auth.KEY_FILE).stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize(("length", "code"), [(62, 0), (63, 2), (64, 2)])
+def test_a_subject_that_is_too_long_once_it_is_numbered_is_wrong_usage(
+    length: int, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dev_auth.keep_key(tmp_path)
+    sub = "a" * length
+    common = ["token", "--data", str(tmp_path), "--sub", sub]
+    assert cli.main([*common, "--count", "9"]) == code
+    said = capsys.readouterr()
+    assert bool(said.out) == (code == 0)
+    assert ("--sub" in said.err) == (code == 2)
+    assert cli.main(common) == 0, "which is not numbered"
+
+
+def test_the_longest_of_the_numbered_subjects_has_to_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dev_auth.keep_key(tmp_path)
+    assert cli.main(["token", "--data", str(tmp_path), "--sub", "a" * 62, "--count", "10"]) == 2
+    assert not capsys.readouterr().out
+
+
 def test_a_directory_whose_key_is_for_another_algorithm_keeps_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
