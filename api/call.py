@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 from starlette.types import Send
 
-from api.protocol import ANSWER
-
 if TYPE_CHECKING:
     from api.operations import Operation
     from api.parts import Parts
+
+ANSWER: Final = "holdfast.answer"
+"""An ASGI extension (`api.protocol`), an answer in one piece: `status`, `head` (its header lines,
+each with its end), `body`.
+
+Who sends one vouches for the head: nothing in it comes from a request that was not checked.
+"""
 
 JSON: Final = b"application/json"
 NO_CONTENT: Final = 204

@@ -19,11 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import metrics
 from api.admission import Admission
-from api.call import Context, Disconnected, Reply, send_reply
+from api.call import ANSWER, Context, Disconnected, Reply, send_reply
 from api.card_numbers import holds_card_number, without_card_numbers
 from api.endpoint import CONTEXT
 from api.problems import CONTENT_TYPE, Fault, Problem, invalid, problem_of
-from api.protocol import ANSWER
 from api.shortcuts import NO_SHORTCUTS, Shortcuts
 from api.tracing import continue_trace
 from engine.errors import HoldfastError
@@ -48,6 +47,8 @@ _OVERLOADED: Final = Problem(
     "Too many requests are in flight here; nothing was tried.",
     retry_after_s=1,
 )
+
+_NOT_HTTP: Final = Problem("invalid_request", "This is not well-formed HTTP/1.1.")
 
 _switch = logging.getLogger("holdfast.request")
 _log = structlog.stdlib.get_logger("holdfast.request")
@@ -86,13 +87,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        headers = dict(scope["headers"])
-        context = Context(
-            headers,
-            request_id_of(headers),
-            continue_trace(headers.get(b"traceparent")),
-            ANSWER in scope.get("extensions", ()),
-        )
+        context = _context(scope)
+        headers = context.headers
         scope[CONTEXT] = context
         self._in_flight += 1
         metrics.enter()
@@ -140,6 +136,31 @@ class Gate:
         elif isinstance(error, HoldfastError):
             context.cause = without_card_numbers(str(error)[:MAX_FAULT_PATH_CHARS])
         await _answer_problem(context, send, problem)
+
+
+async def refuse(scope: Scope, _: Receive, send: Send) -> None:
+    """Answer what is no request of HTTP: an application in place of the one that was asked for.
+
+    Args:
+        scope: of what was read until it broke: method and headers may be missing.
+    """
+    began = time.perf_counter()
+    context = _context(scope)
+    metrics.enter()
+    try:
+        await _answer_problem(context, send, _NOT_HTTP)
+    finally:
+        _record(scope, context, time.perf_counter() - began)
+
+
+def _context(scope: Scope) -> Context:
+    headers = dict(scope["headers"])
+    return Context(
+        headers,
+        request_id_of(headers),
+        continue_trace(headers.get(b"traceparent")),
+        ANSWER in scope.get("extensions", ()),
+    )
 
 
 def _check(scope: Scope, headers: dict[bytes, bytes]) -> None:

@@ -4,29 +4,30 @@ uvicorn looks at each header of each answer with two regular expressions and joi
 sets a timer after each answer and stops it before the next request: with nine headers that costs
 more than all else that it does. Parsing, flow control, pipelining and shutdown stay uvicorn's; here
 an answer may be one message (an ASGI extension, `ANSWER`), and a connection has one timer.
+
+What is not HTTP is answered like every other error, once, in its turn behind the answers that are
+due before it, and ends the connection: where the next request would begin is not known.
 """
 
 from __future__ import annotations
 
 import asyncio
 import urllib.parse
+from collections.abc import Awaitable
 from typing import Final
 
 import httptools
-from starlette.types import Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 
+from api.call import ANSWER
+from api.middleware import refuse
+from api.problems import Problem
 from engine.limits import ANSWER_STALL_MS
-
-ANSWER: Final = "holdfast.answer"
-"""An answer in one piece: `status`, `head` (its header lines, each with its end), `body`.
-
-Who sends one vouches for the head: nothing in it comes from a request that was not checked.
-"""
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _EXTENSIONS: Final[dict[str, dict[object, object]]] = {ANSWER: {}}
@@ -37,6 +38,35 @@ _METHODS: Final = {
 
 class _Cycle(RequestResponseCycle):
     """One request and its answer."""
+
+    asked: ASGIApp
+    """The application."""
+    broken = False
+    """Whether the rest of the request cannot be read."""
+
+    def app(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """The application, or the refusal of a request that was broken before it came to it."""
+        return (refuse if self.broken else self.asked)(scope, receive, send)
+
+    def break_off(self) -> None:
+        """Note that the rest of the request cannot be read. Its answer is the connection's last.
+
+        Nothing is written here: who has begun to answer goes on, who waits for the body is told.
+        """
+        self.broken, self.keep_alive = True, False
+        self.waiting_for_100_continue = False
+        self.message_event.set()
+
+    async def receive(self) -> Message:  # type: ignore[override]
+        """Give a piece of the body.
+
+        Raises:
+            Problem: the body is broken, and nothing is answered yet.
+        """
+        message = await super().receive()
+        if self.broken and not self.response_started and not self.disconnected:
+            raise Problem("invalid_request", "The body is not well-formed HTTP/1.1.")
+        return message  # type: ignore[return-value]
 
     async def send(self, message: Message) -> None:  # type: ignore[override]
         """Take a message of ASGI's, or an `ANSWER`."""
@@ -84,6 +114,8 @@ class HttpProtocol(HttpToolsProtocol):
     _idle_since_s = 0.0
     _ending = False
     """Whether it was found to be closing, and waits for the last answer to be read."""
+    _broken = False
+    """Whether what came is not HTTP. What comes after it is not looked at."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called by the transport."""
@@ -95,6 +127,34 @@ class HttpProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the transport."""
+        if self._broken:
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
+        except httptools.HttpParserError:
+            self._broken = True
+            self._break_off()
+
+    def _break_off(self) -> None:
+        """End a connection on which no further request can be told from the rest."""
+        last: RequestResponseCycle | None = self.cycle
+        if not isinstance(last, _Cycle) or last.scope is not self.scope:
+            # Its head broke. A method is known once there is something of its URL.
+            method = self.parser.get_method().decode("ascii") if self.url else ""
+            self.scope["method"] = method
+            self._begin(keep_alive=False).break_off()
+            # A socket that is closed with something unread takes back what was sent last.
+            self.flow.resume_reading()
+        elif last.response_complete:
+            # Answered before its body was read: one more answer would be one to no request.
+            self.transport.close()
+        else:
+            last.break_off()
 
     def _unset_keepalive_if_required(self) -> None:
         """The one timer looks for itself whether a connection is idle."""
@@ -131,9 +191,13 @@ class HttpProtocol(HttpToolsProtocol):
         scope["path"] = urllib.parse.unquote(path) if "%" in path else path
         scope["raw_path"] = raw_path
         scope["query_string"] = url.query or b""
+        self._begin(keep_alive=version != "1.0" and parser.should_keep_alive())
+
+    def _begin(self, *, keep_alive: bool) -> _Cycle:
+        """Have the request answered, now or in its turn."""
         before: RequestResponseCycle | None = self.cycle
-        self.cycle = _Cycle(
-            scope,
+        self.cycle = cycle = _Cycle(
+            self.scope,
             self.transport,
             self.flow,
             self.logger,
@@ -142,14 +206,16 @@ class HttpProtocol(HttpToolsProtocol):
             self.server_state.default_headers,
             asyncio.Event(),
             self.expect_100_continue,
-            version != "1.0" and parser.should_keep_alive(),
+            keep_alive,
             self.on_response_complete,
         )
+        cycle.asked = self.app
         if before is None or before.response_complete:
-            self._start_asgi_task(self.cycle, self.app)
+            self._start_asgi_task(cycle, cycle.app)  # type: ignore[arg-type]
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            self.pipeline.appendleft((cycle, cycle.app))  # type: ignore[arg-type]
+        return cycle
 
     def on_response_complete(self) -> None:
         """Called at the end of an answer."""
