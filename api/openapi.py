@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -38,6 +38,12 @@ _EVERY_ANSWER: Final = {
     "traceparent": {"$ref": "#/components/headers/traceparent"},
 }
 
+_OF_A_REFUSAL: Final = {
+    401: {"WWW-Authenticate": "RFC 6750: `Bearer`, with `invalid_token` where a token was sent."},
+    415: {"Accept": "`application/json`."},
+}
+"""Headers of every answer with a status."""
+
 _OF_A_TABLE: Final = {
     "Vary": {"description": "`accept`.", "schema": {"type": "string"}},
     "Content-Disposition": {
@@ -52,6 +58,8 @@ def openapi(operations: Sequence[Operation], settings: Settings, version: str) -
     shapes = _Shapes(operations)
     paths: dict[str, Json] = {}
     for operation in operations:
+        if operation.elsewhere_where and operation.elsewhere_where(settings):
+            continue
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(
             operation, shapes, settings
         )
@@ -152,6 +160,12 @@ def _operation(operation: Operation, shapes: _Shapes, settings: Settings) -> Jso
             "required": operation.body_required,
             "content": {"application/json": {"schema": shapes.of(operation.body)}},
         }
+    elif operation.raw_body_bytes:
+        described["requestBody"] = {
+            "description": f"Taken as it is, up to {operation.raw_body_bytes} bytes: it is signed.",
+            "required": True,
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        }
     return described
 
 
@@ -165,6 +179,16 @@ def _parameters(operation: Operation, shapes: _Shapes) -> list[Json]:
             "schema": {"type": "string", "pattern": path_id.pattern},
         }
         for name, path_id in (operation.path_ids or {}).items()
+    ]
+    found += [
+        {
+            "name": name,
+            "in": "header",
+            "required": True,
+            "description": about,
+            "schema": {"type": "string"},
+        }
+        for name, about in (operation.needs_headers or {}).items()
     ]
     if operation.needs_key:
         found.append(
@@ -213,14 +237,14 @@ def _responses(operation: Operation, shapes: _Shapes) -> Json:
         str(status): _answer(answer, shapes) for status, answer in operation.answers.items()
     }
     for status, codes in by_status.items():
-        responses[str(status)] = _refused(status, codes, shapes)
+        more = (operation.refused_headers or {}).get(status, {})
+        responses[str(status)] = _refused(status, codes, more, shapes)
     return dict(sorted(responses.items()))
 
 
 def _answer(answer: Answered, shapes: _Shapes) -> Json:
     headers: Json = dict(_EVERY_ANSWER)
-    for name, about in (answer.headers or {}).items():
-        headers[name] = {"description": about, "schema": {"type": "string"}}
+    headers |= _texts(answer.headers or {})
     described: Json = {"description": answer.about, "headers": headers}
     if answer.shape is not None:
         described["content"] = {answer.content_type: {"schema": shapes.of(answer.shape)}}
@@ -230,8 +254,8 @@ def _answer(answer: Answered, shapes: _Shapes) -> Json:
     return described
 
 
-def _refused(status: int, codes: Sequence[str], shapes: _Shapes) -> Json:
-    headers: Json = dict(_EVERY_ANSWER)
+def _refused(status: int, codes: Sequence[str], more: Mapping[str, str], shapes: _Shapes) -> Json:
+    headers: Json = _EVERY_ANSWER | _texts(_OF_A_REFUSAL.get(status, {})) | _texts(more)
     if status in {429, 503}:
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
     about = "; ".join(f"`{code}`: {_lower(KINDS[code].title)}" for code in codes)
@@ -244,6 +268,13 @@ def _refused(status: int, codes: Sequence[str], shapes: _Shapes) -> Json:
         "content": {
             "application/problem+json": {"schema": {"allOf": [shapes.of(ProblemShown), exact]}}
         },
+    }
+
+
+def _texts(headers: Mapping[str, str]) -> Json:
+    return {
+        name: {"description": about, "schema": {"type": "string"}}
+        for name, about in headers.items()
     }
 
 

@@ -91,6 +91,8 @@ class Operation:
     body_required: bool = False
     raw_body_bytes: int = 0
     """Takes a body of at most so many bytes as it is: the handler checks its signature."""
+    needs_headers: Mapping[str, str] | None = None
+    """Headers of its own without which it refuses, and what each is."""
     needs_key: bool = False
     often: bool = False
     """Whether its path is one of those that are asked most (`api.shortcuts`)."""
@@ -101,6 +103,10 @@ class Operation:
     answers: Mapping[int, Answered]
     codes: frozenset[str] = frozenset()
     """The error codes of its own, beyond those that follow from the rest of the declaration."""
+    refused_headers: Mapping[int, Mapping[str, str]] | None = None
+    """By status: headers that may come along with a refusal, beyond those that follow from it."""
+    elsewhere_where: Callable[[Settings], bool] | None = None
+    """A setting that has it served on another port: it is not described then."""
 
     def all_codes(self) -> frozenset[str]:
         """Every error code it can answer with."""

@@ -186,6 +186,7 @@ OPERATIONS: Final = (
                 "fenced",
             }
         ),
+        refused_headers={402: REPLAYED_ABOUT, 409: REPLAYED_ABOUT},
     ),
     Operation(
         name="refund",
@@ -215,6 +216,7 @@ OPERATIONS: Final = (
         scopes=ANYBODY,
         path_ids={"gateway": GATEWAY},
         raw_body_bytes=MAX_WEBHOOK_BYTES,
+        needs_headers={"Stripe-Signature": "The time it was signed, and signatures of the body."},
         answers={200: Answered(about="Taken, or known already.", shape=WebhookTaken)},
         codes=frozenset({"body_too_large", "request_timeout", "unavailable", "fenced"}),
     ),

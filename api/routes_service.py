@@ -10,6 +10,7 @@ from api.metrics import metrics_text
 from api.operations import ANYBODY, Answered, Operation
 from api.problems import Problem
 from api.shapes import Health, Readiness
+from engine.settings import Settings
 
 TAG: Final = "service"
 
@@ -26,9 +27,13 @@ async def readyz(call: Call) -> Reply:
     return json_reply(503 if readiness["status"] == "not_ready" else 200, readiness)
 
 
+def _metrics_elsewhere(settings: Settings) -> bool:
+    return settings.metrics_port is not None
+
+
 async def get_metrics(call: Call) -> Reply:
     """Prometheus text."""
-    if call.parts.settings.metrics_port is not None:
+    if _metrics_elsewhere(call.parts.settings):
         raise Problem("not_found", "Metrics are served on another port.")
     text, content_type = await metrics_text()
     return Reply(200, text, content_type=content_type)
@@ -92,7 +97,7 @@ OPERATIONS: Final = (
         answers={
             200: Answered(about="Prometheus text format.", shape=str, content_type="text/plain")
         },
-        codes=frozenset({"not_found"}),
+        elsewhere_where=_metrics_elsewhere,
     ),
     Operation(
         name="openapi",

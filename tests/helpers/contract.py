@@ -8,6 +8,19 @@ from typing import Any
 import httpx
 from jsonschema import Draft202012Validator, FormatChecker
 
+MEANINGFUL = frozenset(
+    {
+        "accept",
+        "content-disposition",
+        "etag",
+        "idempotency-replayed",
+        "location",
+        "retry-after",
+        "www-authenticate",
+    }
+)
+"""Headers by which a client may act: an answer has them only where the document says so."""
+
 
 class Contract:
     """An OpenAPI document, and which of its answers were seen."""
@@ -46,6 +59,9 @@ class Contract:
         for name in described["headers"]:
             optional = name in {"Idempotency-Replayed", "Retry-After", "Content-Disposition"}
             assert optional or name in answer.headers, f"lacks {name}: {what}"
+        for name in answer.headers.keys() & MEANINGFUL:
+            known = {each.lower() for each in described["headers"]}
+            assert name in known, f"a header that is not documented: {name}, {what}"
         if answer.status_code in {429, 503} and kind == "application/problem+json":
             assert int(answer.headers["retry-after"]) >= 1, what
         if kind.endswith("json"):

@@ -74,6 +74,9 @@ async def test_every_field_of_every_body_is_refused_with_its_path(api: Api) -> N
         if "requestBody" not in operation:
             continue
         name = operation["operationId"]
+        if name == "takeWebhook":
+            # Signed by the gateway: nothing of it is looked at before that.
+            continue
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         for fault, body in wrong_bodies(api.contract.document, schema, RIGHT_BODIES[name]):
             # The standard library's: it writes integers of any length.

@@ -150,3 +150,4 @@ async def test_metrics_move_to_a_port_of_their_own(
     async with open_api(redis_url, database_url, tmp_path, metrics_port="9") as api:
         answer = await api.get("/metrics", sub=None)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert "/metrics" not in api.contract.document["paths"]

@@ -14,8 +14,10 @@ from api.app import OPERATIONS
 from api.docs_page import DOCS_POLICY, docs_page
 from api.openapi import openapi
 from engine import limits
+from engine.payments.limits import MAX_WEBHOOK_BYTES
 from engine.settings import Settings
 
+REPLAYED = "Idempotency-Replayed"
 OPEN = {"healthz", "readyz", "metrics", "openapi", "docs", "getAvailability", "takeWebhook"}
 
 
@@ -111,6 +113,30 @@ def test_every_error_of_an_operation_is_listed_with_its_status(document: Any) ->
     key, customer = operation(document, "hold")["parameters"]
     assert (key["name"], key["required"]) == ("Idempotency-Key", True)
     assert (customer["name"], customer["required"]) == ("customer_id", False)
+
+
+def test_headers_of_refusals_are_described(document: Any) -> None:
+    responses = operation(document, "pay")["responses"]
+    replayed = {status for status in responses if REPLAYED in responses[status]["headers"]}
+    assert replayed == {"200", "402", "409"}
+    for one in OPERATIONS:
+        responses = operation(document, one.name)["responses"]
+        assert ("401" in responses) == bool(one.scopes), one.name
+        if one.scopes:
+            assert "WWW-Authenticate" in responses["401"]["headers"], one.name
+
+
+def test_a_body_that_is_taken_as_it_is_is_described_with_its_signature(document: Any) -> None:
+    described = operation(document, "takeWebhook")
+    assert described["requestBody"]["required"] is True
+    assert str(MAX_WEBHOOK_BYTES) in described["requestBody"]["description"]
+    (signature,) = (one for one in described["parameters"] if one["in"] == "header")
+    assert (signature["name"], signature["required"]) == ("Stripe-Signature", True)
+
+
+def test_metrics_are_not_described_where_they_are_served_on_another_port() -> None:
+    moved = orjson.loads(openapi(OPERATIONS, settings(metrics_port=9), "0.1.0"))
+    assert "/metrics" not in moved["paths"]
 
 
 def test_a_query_parameter_is_never_null(document: Any) -> None:
