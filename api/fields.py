@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from api.card_numbers import PHONE_PATTERN
 from api.times import epoch_ms
 from engine import limits
+from engine.payments.currencies import EXPONENTS, exponent
 
 _RFC3339: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
@@ -52,6 +53,15 @@ def _whole_number(text: Any) -> Any:
             raise PydanticCustomError("decimal", "Input should be a whole number")
         return int(text)
     return text
+
+
+def _currency(code: str) -> str:
+    """Accept a currency in which something can be priced, and so be paid."""
+    if exponent(code) is None:
+        raise PydanticCustomError(
+            "currency", "Input should be an ISO 4217 code that has a minor unit, like USD"
+        )
+    return code
 
 
 Id = Annotated[str, StringConstraints(pattern=limits.ID_PATTERN)]
@@ -90,7 +100,14 @@ Email = Annotated[
     ),
 ]
 Phone = Annotated[str, StringConstraints(max_length=limits.MAX_PHONE_CHARS, pattern=PHONE_PATTERN)]
-Currency = Annotated[str, StringConstraints(pattern=limits.CURRENCY_PATTERN)]
+Currency = Annotated[
+    str,
+    AfterValidator(_currency),
+    Field(
+        description="An ISO 4217 code that has a minor unit.",
+        json_schema_extra={"enum": [*sorted(EXPONENTS)]},
+    ),
+]
 Cursor = Annotated[
     str,
     StringConstraints(

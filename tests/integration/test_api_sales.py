@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine.times import rfc3339
-from tests.helpers.api import ITEM, SALE, Api, open_api
+from tests.helpers.api import ITEM, SALE, Api, open_api, refused
 
 ADMIN: dict[str, Any] = {"sub": "boss", "scope": "admin"}
 
@@ -84,6 +84,13 @@ async def test_a_sale_in_the_past_is_refused_but_one_that_ended_stays_editable(a
     await api.put_sale(closes_at=closes_at)
     await asyncio.sleep(0.35)
     assert (await api.put_sale(closes_at=closes_at, name="Over"))["name"] == "Over"
+
+
+@pytest.mark.parametrize("currency", ["ZZZ", "XXX", "XAU"])
+async def test_a_sale_in_what_nobody_can_pay_with_is_refused(api: Api, currency: str) -> None:
+    answer = await api.ask("PUT", "/v1/sales/gig", {**SALE, "currency": currency}, **ADMIN)
+    refused(answer, 400, "invalid_request", "currency")
+    assert (await api.get("/v1/sales/gig")).status_code == 404
 
 
 async def test_sales_are_listed_in_order_page_by_page(api: Api) -> None:

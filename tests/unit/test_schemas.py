@@ -62,7 +62,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("closes_at", [None, "9999-12-31T23:59:59.999Z"]),
         ("hold_seconds", [1, 7 * 24 * 3600]),
         ("max_units_per_customer", [None, 1, MOST]),
-        ("currency", ["EUR"]),
+        ("currency", ["EUR", "JPY", "KWD", "CLF"]),
     ],
 )
 def test_a_sales_fields_are_taken_up_to_their_bounds(field: str, values: list[Any]) -> None:
@@ -78,7 +78,7 @@ def test_a_sales_fields_are_taken_up_to_their_bounds(field: str, values: list[An
         ("closes_at", ["1969-12-31T23:59:59Z", "2026-11-22 10:00:00Z", "2026-11-22T24:00:01Z"]),
         ("hold_seconds", [0, -1, 7 * 24 * 3600 + 1, "300", 1.5, 300.0, True, None]),
         ("max_units_per_customer", [0, -1, MOST + 1, "1", False]),
-        ("currency", ["usd", "US", "DOLLAR", "", None, 1]),
+        ("currency", ["usd", "US", "DOLLAR", "", None, 1, "ZZZ", "XXX", "XTS", "XAU", "EUR\n"]),
         ("items", [None, [], {}, "A", [ITEM] * 0]),
         ("surprise", [1, None]),
     ],
