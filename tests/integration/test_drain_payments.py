@@ -8,7 +8,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from engine.errors import Fenced
+from engine.errors import Fenced, Unavailable
 from engine.outcomes import Outcome
 from engine.payments.types import PaymentStatus, Step
 from engine.types import Booking, CancelReason, Status
@@ -197,6 +197,7 @@ async def test_a_payment_that_is_malformed_is_set_aside(
 ) -> None:
     booking = await purse.begin(await ledger.hold())
     await ledger.drain_all()
+    before = await attempts(ledger, booking)
     partition = ledger.engine.keys.partition_of_sale("concert")
     (text,) = await ledger.rows(
         "SELECT entry FROM journal WHERE partition = $1 ORDER BY sequence DESC LIMIT 1", partition
@@ -208,4 +209,6 @@ async def test_a_payment_that_is_malformed_is_set_aside(
     await ledger.append(partition, orjson.dumps(entry))
     await ledger.drain_all()
     assert await ledger.rows("SELECT reason FROM quarantine") == [("unreadable",)]
-    assert await archived(ledger, booking) == booking
+    assert await attempts(ledger, booking) == before
+    with pytest.raises(Unavailable, match="quarantine"):
+        await archived(ledger, booking)

@@ -21,7 +21,7 @@ from tests.helpers.script_calls import script_call
 from tests.helpers.scripted import START_MS, Result, ScriptedPartition
 from tests.helpers.servers import Valkey
 
-SEEDS = (43, 51, 59)
+SEEDS = (43, 51, 54)
 """Chosen so that together they get every answer of every script."""
 STEPS = 700
 NEVER = {Outcome.FENCED, Outcome.EVICTED, Outcome.RATE_LIMITED, Outcome.SHED, Outcome.SALE_RETIRED}
