@@ -195,7 +195,9 @@ async def test_a_history_is_read_from_an_index(ledger: Ledger) -> None:
         ):
             plan = await explain(taken, name, *arguments)
             assert index in plan, plan
-            assert "Seq Scan" not in plan, plan
+            # The table of payments is empty, and PostgreSQL may know that.
+            assert "Seq Scan on bookings" not in plan, plan
+            assert "Seq Scan on lines" not in plan, plan
 
 
 async def explain(taken: Any, name: str, *arguments: str | None) -> str:
