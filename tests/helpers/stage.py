@@ -136,6 +136,19 @@ async def stage(settings: Settings) -> AsyncIterator[Stage]:
         await pool.close()
 
 
+def variables_of(settings: Settings) -> dict[str, str]:
+    """The environment of a process on the same servers, under the same keys."""
+    return {
+        "HOLDFAST_REDIS_URL": settings.redis_url,
+        "HOLDFAST_DATABASE_URL": settings.database_url,
+        "HOLDFAST_DATA_KEY": ",".join(settings.data_key),
+        "HOLDFAST_JWKS_URL": settings.jwks_url,
+        "HOLDFAST_JWT_ISSUER": settings.jwt_issuer,
+        "HOLDFAST_JWT_AUDIENCE": settings.jwt_audience,
+        "HOLDFAST_PARTITIONS": str(settings.partitions),
+    }
+
+
 async def eventually(
     condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 20.0
 ) -> None:
@@ -162,14 +175,8 @@ class RunningWorker:
     ) -> None:
         self.log = log
         environment = {
-            "HOLDFAST_REDIS_URL": settings.redis_url,
-            "HOLDFAST_DATABASE_URL": settings.database_url,
+            **variables_of(settings),
             "HOLDFAST_ARQ_REDIS_URL": settings.queue_url,
-            "HOLDFAST_DATA_KEY": ",".join(settings.data_key),
-            "HOLDFAST_JWKS_URL": settings.jwks_url,
-            "HOLDFAST_JWT_ISSUER": settings.jwt_issuer,
-            "HOLDFAST_JWT_AUDIENCE": settings.jwt_audience,
-            "HOLDFAST_PARTITIONS": str(settings.partitions),
             "HOLDFAST_FINISHED_RETENTION_MS": str(settings.finished_retention_ms),
             **payment_variables(payments or payment_settings()),
         }

@@ -13,8 +13,10 @@ from tests.helpers.fault_proxy import FaultProxy
 from tests.helpers.gateways import API_KEY, LocalStripe, Simulator
 from tests.helpers.ledger import Ledger, concert, open_ledger
 from tests.helpers.relay import Relay, open_relay
+from tests.helpers.ruins import Ruins, open_ruins
 from tests.helpers.shop import CallingSimulator, Shop, open_shop
 from tests.helpers.smtp_server import MailServer, mail_server
+from tests.helpers.stage import Stage, stage, stage_settings
 from tests.helpers.subscriber import Subscriber, subscriber
 
 
@@ -80,6 +82,24 @@ async def ledger(redis_url: str, database_url: str) -> AsyncIterator[Ledger]:
     async with open_ledger(redis_url, database_url) as opened:
         await opened.engine.sales.put(concert())
         yield opened
+
+
+@pytest.fixture
+async def ruins(redis_url: str, database_url: str) -> AsyncIterator[Ruins]:
+    """Books of every kind, all of them in PostgreSQL; a test breaks what it likes."""
+    async with open_ruins(redis_url, database_url) as opened:
+        await opened.furnish()
+        await opened.drain()
+        yield opened
+
+
+@pytest.fixture
+async def on(redis_url: str, database_url: str) -> AsyncIterator[Stage]:
+    """A stage of two partitions, with its sale."""
+    settings = stage_settings(redis_url, database_url, partitions="2")
+    async with stage(settings) as ready:
+        await ready.put()
+        yield ready
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +15,9 @@ from persistence.migrate import migrate
 from persistence.pool import create_pool
 from tests.helpers.commands import run_command
 from tests.helpers.gateways import payment_settings, payment_variables
-from tests.helpers.ruins import SALE, Ruins, open_ruins
+from tests.helpers.ruins import SALE, Ruins
 from tests.helpers.servers import clean_environment
-from tests.helpers.stage import stage_settings
+from tests.helpers.stage import stage_settings, variables_of
 
 COMMANDS: Final = (
     "verify",
@@ -39,37 +38,16 @@ COMMANDS: Final = (
 )
 
 
-@pytest.fixture
-async def ruins(redis_url: str, database_url: str) -> AsyncIterator[Ruins]:
-    async with open_ruins(redis_url, database_url) as opened:
-        await opened.furnish()
-        await opened.drain()
-        yield opened
-
-
-def variables(ruins: Ruins, partitions: int, more: dict[str, str]) -> dict[str, str]:
-    """What a command on the ruins' servers is given."""
-    settings = ruins.on.settings
-    return clean_environment(
-        {
-            "HOLDFAST_REDIS_URL": settings.redis_url,
-            "HOLDFAST_DATABASE_URL": settings.database_url,
-            "HOLDFAST_DATA_KEY": ",".join(settings.data_key),
-            "HOLDFAST_JWKS_URL": settings.jwks_url,
-            "HOLDFAST_JWT_ISSUER": settings.jwt_issuer,
-            "HOLDFAST_JWT_AUDIENCE": settings.jwt_audience,
-            "HOLDFAST_PARTITIONS": str(partitions),
-            **more,
-        }
-    )
-
-
 async def run(ruins: Ruins, directory: Path, command: str, partitions: int) -> tuple[int, str, str]:
     """Run a command to its end: its exit code, and what it printed where."""
     is_api = command.startswith("api")
     options = [*command.split(), *([] if is_api else ["--data", str(directory)])]
-    more = payment_variables(payment_settings()) if is_api else {}
-    done = await asyncio.to_thread(run_command, options, variables(ruins, partitions, more), 60)
+    variables = {
+        **variables_of(ruins.on.settings),
+        **(payment_variables(payment_settings()) if is_api else {}),
+        "HOLDFAST_PARTITIONS": str(partitions),
+    }
+    done = await asyncio.to_thread(run_command, options, clean_environment(variables), 60)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -20,7 +20,7 @@ import pytest
 from tests.helpers.api import Api, hold_body, open_api
 from tests.helpers.gateways import payment_settings, payment_variables
 from tests.helpers.servers import clean_environment
-from tests.helpers.stage import eventually
+from tests.helpers.stage import eventually, variables_of
 
 MAIN = """
 import sys
@@ -98,16 +98,9 @@ async def processes(
     redis_url: str, database_url: str, tmp_path: Path, listening: socket.socket
 ) -> AsyncIterator[Processes]:
     async with open_api(redis_url, database_url, tmp_path) as api:
-        settings = api.stage.settings
         (tmp_path / "metrics").mkdir()
         environment = {
-            "HOLDFAST_REDIS_URL": redis_url,
-            "HOLDFAST_DATABASE_URL": database_url,
-            "HOLDFAST_DATA_KEY": ",".join(settings.data_key),
-            "HOLDFAST_JWKS_URL": settings.jwks_url,
-            "HOLDFAST_JWT_ISSUER": settings.jwt_issuer,
-            "HOLDFAST_JWT_AUDIENCE": settings.jwt_audience,
-            "HOLDFAST_PARTITIONS": str(settings.partitions),
+            **variables_of(api.stage.settings),
             "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"),
             **payment_variables(payment_settings()),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,16 +14,8 @@ from engine.outcomes import Outcome
 from engine.types import Booking, CancelReason, Contact, LineRequest, Status
 from persistence import rows
 from persistence.quarantine import NotInQuarantine, Quarantine
-from tests.helpers.stage import Stage, stage, stage_settings
+from tests.helpers.stage import Stage
 from workers import quarantine, verify
-
-
-@pytest.fixture
-async def on(redis_url: str, database_url: str) -> AsyncIterator[Stage]:
-    settings = stage_settings(redis_url, database_url, partitions="2")
-    async with stage(settings) as ready:
-        await ready.put()
-        yield ready
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -14,18 +14,10 @@ from engine.outcomes import Outcome
 from engine.types import Booking, CancelReason
 from persistence import rows
 from persistence.quarantine import Quarantine
-from tests.helpers.stage import Stage, stage, stage_settings
+from tests.helpers.stage import Stage
 
 AT = 3
 """Where the entry lies that is not taken."""
-
-
-@pytest.fixture
-async def on(redis_url: str, database_url: str) -> AsyncIterator[Stage]:
-    settings = stage_settings(redis_url, database_url, partitions="2")
-    async with stage(settings) as ready:
-        await ready.put()
-        yield ready
 
 
 @pytest.fixture

@@ -15,39 +15,20 @@ import asyncpg
 import pytest
 
 from engine.errors import Fenced
-from tests.helpers.ruins import Ruins, open_ruins
+from tests.helpers.ruins import Ruins
 from tests.helpers.servers import clean_environment, holdfast
-from tests.helpers.stage import eventually
-
-
-@pytest.fixture
-async def ruins(redis_url: str, database_url: str) -> AsyncIterator[Ruins]:
-    async with open_ruins(redis_url, database_url) as opened:
-        await opened.furnish()
-        await opened.drain()
-        yield opened
+from tests.helpers.stage import eventually, variables_of
 
 
 def start(ruins: Ruins, directory: Path, *options: str, **more: str) -> subprocess.Popen[str]:
     """Start the command on the ruins' servers."""
-    settings = ruins.on.settings
-    variables = {
-        "HOLDFAST_REDIS_URL": settings.redis_url,
-        "HOLDFAST_DATABASE_URL": settings.database_url,
-        "HOLDFAST_DATA_KEY": ",".join(settings.data_key),
-        "HOLDFAST_JWKS_URL": settings.jwks_url,
-        "HOLDFAST_JWT_ISSUER": settings.jwt_issuer,
-        "HOLDFAST_JWT_AUDIENCE": settings.jwt_audience,
-        "HOLDFAST_PARTITIONS": str(settings.partitions),
-        **more,
-    }
     return subprocess.Popen(
         holdfast("rebuild", "--data", str(directory), *options),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=clean_environment(variables),
+        env=clean_environment(variables_of(ruins.on.settings) | more),
     )
 
 

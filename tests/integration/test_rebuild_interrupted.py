@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,17 +13,9 @@ from engine.errors import Fenced
 from persistence.drain import Drain
 from persistence.pool import create_pool
 from tests.helpers.interrupted import Crash, Steps, end_sessions_with_locks, standing
-from tests.helpers.ruins import Ruins, open_ruins
+from tests.helpers.ruins import Ruins
 from tests.integration.test_rebuild import kept
 from workers.rebuild import rebuild_partitions
-
-
-@pytest.fixture
-async def ruins(redis_url: str, database_url: str) -> AsyncIterator[Ruins]:
-    async with open_ruins(redis_url, database_url) as opened:
-        await opened.furnish()
-        await opened.drain()
-        yield opened
 
 
 @pytest.mark.parametrize("loss", ["emptied", "keys_lost"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import orjson
 import pytest
 
@@ -12,17 +10,9 @@ from engine.errors import Fenced, Unavailable
 from engine.outcomes import Outcome
 from engine.settings import EngineOptions
 from engine.types import CancelReason, LineRequest
-from tests.helpers.ruins import CAP, SALE, Ruins, open_ruins
+from tests.helpers.ruins import CAP, SALE, Ruins
 from workers import quarantine
 from workers.restored import Rebuilt
-
-
-@pytest.fixture
-async def ruins(redis_url: str, database_url: str) -> AsyncIterator[Ruins]:
-    async with open_ruins(redis_url, database_url) as opened:
-        await opened.furnish()
-        await opened.drain()
-        yield opened
 
 
 async def only(ruins: Ruins, **options: object) -> Rebuilt:

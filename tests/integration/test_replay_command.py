@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tests.helpers.stage import Stage, stage, stage_settings
+from tests.helpers.stage import Stage
 from workers import backlog_replay
 from workers.backlog_replay import NotRetained
 
 TABLES = ("journal", "bookings", "lines", "items", "stock_history", "outbox")
-
-
-@pytest.fixture
-async def on(redis_url: str, database_url: str) -> AsyncIterator[Stage]:
-    settings = stage_settings(redis_url, database_url, partitions="2")
-    async with stage(settings) as ready:
-        await ready.put()
-        yield ready
 
 
 async def counts(on: Stage) -> list[int]:
